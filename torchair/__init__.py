@@ -1,0 +1,1 @@
+"""torchair: a graph-mode compiler backend of torch.compile for Ascend NPUs."""

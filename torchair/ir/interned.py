@@ -1,0 +1,188 @@
+"""Interned types and attributes: equal ones are one object, so identity is equality.
+
+xDSL builds every attribute anew (7-30 us each) and compares by value. The verifier's memo, the
+cached printer and CSE rely on interning; an attribute that did not come from here is still correct,
+only slower.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    BFloat16Type,
+    ComplexType,
+    DenseArrayBase,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    FloatAttr,
+    IntAttr,
+    IntegerAttr,
+    IntegerType,
+    NoneType,
+    Signedness,
+    StringAttr,
+    TensorType,
+    UnitAttr,
+    UnrankedTensorType,
+)
+from xdsl.ir import Attribute
+
+f16 = Float16Type()
+f32 = Float32Type()
+f64 = Float64Type()
+bf16 = BFloat16Type()
+i1 = IntegerType(1)
+i8 = IntegerType(8)
+i16 = IntegerType(16)
+i32 = IntegerType(32)
+i64 = IntegerType(64)
+ui8 = IntegerType(8, Signedness.UNSIGNED)
+ui16 = IntegerType(16, Signedness.UNSIGNED)
+ui32 = IntegerType(32, Signedness.UNSIGNED)
+ui64 = IntegerType(64, Signedness.UNSIGNED)
+complex32 = ComplexType(f16)
+complex64 = ComplexType(f32)
+complex128 = ComplexType(f64)
+none_type = NoneType()
+unit = UnitAttr()
+DYNAMIC = DYNAMIC_INDEX
+"""The dimension that stands for an unknown or symbolic size (printed ``?``)."""
+
+_canonical: dict[Any, Attribute] = {
+    attribute: attribute
+    for attribute in (
+        f16, f32, f64, bf16, i1, i8, i16, i32, i64, ui8, ui16, ui32, ui64,
+        complex32, complex64, complex128, none_type, unit,
+    )
+}  # fmt: skip
+_tensors: dict[Any, TensorType[Any]] = {}
+_unranked: dict[Attribute, UnrankedTensorType[Any]] = {}
+_ints: dict[int, IntegerAttr[Any]] = {}
+_int_lists: dict[tuple[int, ...], DenseArrayBase[Any]] = {}
+_segments: dict[tuple[int, ...], DenseArrayBase[Any]] = {}
+_strings: dict[str, StringAttr] = {}
+_floats: dict[tuple[str, bool], FloatAttr[Any]] = {}
+
+true = IntegerAttr(-1, i1)
+false = IntegerAttr(0, i1)
+_canonical[true] = true
+_canonical[false] = false
+
+
+def canonical(attribute: Attribute) -> Attribute:
+    """The one object that stands for all attributes equal to this one."""
+    found = _canonical.get(attribute)
+    if found is None:
+        found = _canonical[attribute] = attribute
+    return found
+
+
+def tensor(
+    shape: Sequence[int], element: Attribute, symbols: Sequence[str] | None = None
+) -> TensorType[Any]:
+    """A ranked tensor type.
+
+    Args:
+        shape: sizes, ``DYNAMIC`` where unknown or symbolic.
+        element: element type.
+        symbols: one expression per dimension (``"s0"``, ``"4096"``), kept as the encoding so that a
+            reader sees which dimensions are equal; None when every size is static or unknown.
+    """
+    key = (tuple(shape), element, None if symbols is None else tuple(symbols))
+    found = _tensors.get(key)
+    if found is None:
+        dims = [IntAttr(size) for size in shape]
+        if symbols is None:
+            built = TensorType(element, dims)
+        else:
+            built = TensorType(element, dims, ArrayAttr([string(s) for s in symbols]))
+        found = _tensors[key] = canonical(built)  # pyright: ignore[reportArgumentType]
+    return found  # pyright: ignore[reportReturnType]
+
+
+def unranked(element: Attribute) -> UnrankedTensorType[Any]:
+    """A tensor type of unknown rank."""
+    found = _unranked.get(element)
+    if found is None:
+        found = _unranked[element] = canonical(UnrankedTensorType(element))  # pyright: ignore
+    return found  # pyright: ignore[reportReturnType]
+
+
+def integer(value: int) -> IntegerAttr[Any]:
+    """``value : i64``."""
+    found = _ints.get(value)
+    if found is None:
+        found = canonical(IntegerAttr(value, i64))  # pyright: ignore[reportAssignmentType]
+        _ints[value] = found
+    return found
+
+
+def boolean(value: bool) -> IntegerAttr[Any]:
+    """``true`` or ``false``."""
+    return true if value else false
+
+
+def floating(value: float, single: bool = False) -> FloatAttr[Any]:
+    """A float attribute, f64 unless ``single``; keyed by its text so that -0.0 and nan are kept."""
+    if single:
+        value = round_to_single(value)
+    key = (float.hex(value), single)
+    found = _floats.get(key)
+    if found is None:
+        found = _floats[key] = FloatAttr(value, f32 if single else f64)
+    return found
+
+
+def round_to_single(value: float) -> float:
+    """The float32 nearest to ``value``; infinite where float32 overflows."""
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def int_list(values: Sequence[int]) -> DenseArrayBase[Any]:
+    """``array<i64: ...>``."""
+    key = tuple(values)
+    found = _int_lists.get(key)
+    if found is None:
+        found = canonical(DenseArrayBase.from_list(i64, key))  # pyright: ignore
+        _int_lists[key] = found
+    return found
+
+
+def segments(sizes: Sequence[int]) -> DenseArrayBase[Any]:
+    """``array<i32: ...>`` of operand or result segment sizes."""
+    key = tuple(sizes)
+    found = _segments.get(key)
+    if found is None:
+        found = canonical(DenseArrayBase.from_list(i32, key))  # pyright: ignore
+        _segments[key] = found
+    return found
+
+
+def string(value: str) -> StringAttr:
+    """A string attribute."""
+    found = _strings.get(value)
+    if found is None:
+        found = _strings[value] = canonical(StringAttr(value))  # pyright: ignore
+    return found
+
+
+def element_type(type_: Attribute) -> Attribute:
+    """Element type of a (ranked or unranked) tensor type; a scalar type is its own element type."""
+    if isinstance(type_, TensorType | UnrankedTensorType):
+        return type_.element_type  # pyright: ignore
+    return type_
+
+
+def shape_of(type_: Attribute) -> tuple[int, ...] | None:
+    """Sizes of a ranked tensor type (``DYNAMIC`` where unknown), None when the rank is unknown."""
+    return type_.get_shape() if isinstance(type_, TensorType) else None

@@ -1,0 +1,167 @@
+"""The only module that touches private fields of xDSL's IR classes.
+
+xDSL's public constructors cost 7-20 us per operation; building and rewriting whole graphs needs a
+third of that. ``test_ir_private.py`` asserts that each field used here exists in the installed xDSL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from xdsl.dialects.builtin import UnknownLoc
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue, SSAValues, Use
+from xdsl.parser import Parser
+from xdsl.utils.mlir_lexer import MLIRTokenKind
+
+OpT = TypeVar("OpT", bound=Operation)
+
+UNKNOWN_LOCATION = UnknownLoc()
+FIELDS: dict[type, tuple[str, ...]] = {
+    Operation: ("_operands", "_operand_uses", "_next_op", "_prev_op", "results", "properties"),
+    Block: ("_first_op", "_last_op", "_args"),
+    SSAValue: ("_type", "_name", "first_use"),
+    Use: ("_prev_use", "_next_use", "_operation", "_index"),
+}
+"""Every private field this module relies on, by class."""
+
+
+def create_op(
+    cls: type[OpT],
+    operands: Sequence[SSAValue],
+    result_types: Sequence[Attribute],
+    properties: dict[str, Attribute],
+    location: Attribute = UNKNOWN_LOCATION,
+    attributes: dict[str, Attribute] | None = None,
+) -> OpT:
+    """Build a region-free, successor-free operation; takes ownership of both dictionaries."""
+    op: Any = cls.__new__(cls)
+    op._operands = SSAValues(operands)
+    uses: list[Use] = []
+    for index, value in enumerate(operands):
+        use = Use(op, index)
+        first = value.first_use
+        use._next_use = first  # pyright: ignore[reportPrivateUsage]
+        if first is not None:
+            first._prev_use = use  # pyright: ignore[reportPrivateUsage]
+        value.first_use = use
+        uses.append(use)
+    op._operand_uses = tuple(uses)
+    results: list[OpResult] = []
+    for index, type_ in enumerate(result_types):
+        result: Any = OpResult.__new__(OpResult)
+        result._type = type_
+        result.op = op
+        result.index = index
+        results.append(result)
+    op.results = SSAValues(results)
+    op.properties = properties
+    op.attributes = {} if attributes is None else attributes
+    op.location = location
+    return op
+
+
+def append_op(block: Block, op: Operation) -> None:
+    """Append a detached operation to a block."""
+    last = block._last_op  # pyright: ignore[reportPrivateUsage]
+    op.parent = block
+    op._prev_op = last  # pyright: ignore[reportPrivateUsage]
+    op._next_op = None  # pyright: ignore[reportPrivateUsage]
+    if last is None:
+        block._first_op = op  # pyright: ignore[reportPrivateUsage]
+    else:
+        last._next_op = op  # pyright: ignore[reportPrivateUsage]
+    block._last_op = op  # pyright: ignore[reportPrivateUsage]
+
+
+def operands_of(op: Operation) -> tuple[SSAValue, ...]:
+    """The operand tuple itself, without the sequence wrapper."""
+    return op._operands  # pyright: ignore[reportPrivateUsage]
+
+
+def next_op(op: Operation) -> Operation | None:
+    """The following operation of the block."""
+    return op._next_op  # pyright: ignore[reportPrivateUsage]
+
+
+def iter_ops(block: Block) -> Iterator[Operation]:
+    """Iterate over a block's operations; the current one may be erased while iterating."""
+    op = block._first_op  # pyright: ignore[reportPrivateUsage]
+    while op is not None:
+        following = op._next_op  # pyright: ignore[reportPrivateUsage]
+        yield op
+        op = following
+
+
+def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAValue]]) -> None:
+    """Make every use of ``old`` a use of ``new``.
+
+    Operations that are keys of ``wide`` only have their list updated; ``assign_wide`` writes the
+    tuple once, so that a terminator of n operands is not rebuilt n times.
+    """
+    use = old.first_use
+    while use is not None:
+        following = use._next_use  # pyright: ignore[reportPrivateUsage]
+        user = use._operation  # pyright: ignore[reportPrivateUsage]
+        index = use._index  # pyright: ignore[reportPrivateUsage]
+        new.add_use(use)
+        pending = wide.get(user)
+        if pending is not None:
+            pending[index] = new
+        else:
+            operands = user._operands  # pyright: ignore[reportPrivateUsage]
+            user._operands = SSAValues(  # pyright: ignore[reportPrivateUsage]
+                (*operands[:index], new, *operands[index + 1 :])
+            )
+        use = following
+    old.first_use = None
+    if new._name is None:  # pyright: ignore[reportPrivateUsage]
+        new._name = old._name  # pyright: ignore[reportPrivateUsage]
+
+
+def assign_wide(op: Operation, operands: list[SSAValue]) -> None:
+    """Write the operand tuple of a wide operation whose uses ``redirect_uses`` already moved."""
+    op._operands = SSAValues(operands)  # pyright: ignore[reportPrivateUsage]
+
+
+def set_type(value: SSAValue, type_: Attribute) -> None:
+    """Change a value's type in place (for conversions that refine a result)."""
+    value._type = type_  # pyright: ignore[reportPrivateUsage]
+
+
+def set_name(value: SSAValue, name: str) -> None:
+    """Set a name hint that the caller knows to be a valid identifier, keeping its ``_<n>`` suffix."""
+    value._name = name  # pyright: ignore[reportPrivateUsage]
+
+
+def set_context_tables(target: Any, source: Any) -> None:
+    """Copy xDSL's Context registries (for a subclass's ``clone``)."""
+    for name in ("_loaded_dialects", "_loaded_ops", "_loaded_attrs", "_loaded_types"):
+        setattr(target, name, dict(getattr(source, name)))
+    target._registered_dialects = dict(source._registered_dialects)
+
+
+def context_dialects(context: Any) -> Mapping[str, Any]:
+    """The dialects loaded in a Context, by name."""
+    return context._loaded_dialects
+
+
+def remember_op(context: Any, cls: type[Operation]) -> None:
+    """Add an operation class to a Context's table of loaded operations."""
+    context._loaded_ops[cls.name] = cls
+
+
+def token_at(parser: Parser) -> tuple[MLIRTokenKind, int, str]:
+    """Kind, start offset and text of the parser's current token."""
+    token = parser._current_token  # pyright: ignore[reportPrivateUsage]
+    return token.kind, token.span.start, token.text
+
+
+def source_text(parser: Parser) -> str:
+    """The whole text being parsed."""
+    return parser.lexer.input.content
+
+
+def resume_at(parser: Parser, position: int) -> None:
+    """Continue parsing at an offset."""
+    parser._resume_from(position)  # pyright: ignore[reportPrivateUsage]
