@@ -1,0 +1,10 @@
+// The Python module torchair._native: bindings only, one bind function per subsystem.
+#include <nanobind/nanobind.h>
+
+#include "program/bindings.h"
+
+NB_MODULE(_native, module) {
+  // Programs held by module globals outlive the leak check at interpreter exit.
+  nanobind::set_leak_warnings(false);
+  torchair::program::bind(module);
+}

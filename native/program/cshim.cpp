@@ -1,0 +1,70 @@
+#include "program/cshim.h"
+
+#include <dlfcn.h>
+
+#include <stdexcept>
+
+namespace torchair::program {
+namespace {
+
+// `import torch` loads libtorch with local visibility, so a global look-up finds nothing: the
+// library itself has to be opened again, by soname and without loading.
+void* libtorch() {
+  static void* const library = [] {
+    void* handle = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
+    if (handle == nullptr)
+      throw std::runtime_error("libtorch_cpu.so is not loaded. Try: import torch first");
+    return handle;
+  }();
+  return library;
+}
+
+template <typename Function> void bind(Function& target, const char* symbol) {
+  void* address = dlsym(libtorch(), symbol);
+  if (address == nullptr)
+    throw std::runtime_error(std::string("the loaded torch does not export ") + symbol +
+                             ". Try: install torch 2.13 or newer");
+  target = reinterpret_cast<Function>(address);
+}
+
+CShim bind_all() {
+  CShim table{};
+  bind(table.new_undefined_tensor, "aoti_torch_new_uninitialized_tensor");
+  bind(table.new_tensor_handle, "aoti_torch_new_tensor_handle");
+  bind(table.delete_tensor, "aoti_torch_delete_tensor_object");
+  bind(table.assign_tensor, "aoti_torch_assign_tensors");
+  bind(table.call_proxy, "aoti_torch_proxy_executor_call_function");
+  bind(table.call_dispatcher, "torch_call_dispatcher");
+  bind(table.new_list, "torch_new_list_reserve_size");
+  bind(table.list_push_back, "torch_list_push_back");
+  bind(table.list_size, "torch_list_size");
+  bind(table.list_get, "torch_list_get_item");
+  bind(table.delete_list, "torch_delete_list");
+  bind(table.new_stable_value, "torch_new_stable_ivalue");
+  bind(table.last_error, "torch_exception_get_what_without_backtrace");
+  bind(table.abi_version, "aoti_torch_abi_version");
+  return table;
+}
+
+} // namespace
+
+const CShim& cshim() {
+  static const CShim table = bind_all();
+  return table;
+}
+
+std::int32_t torch_enumerator(const std::string& getter) {
+  void* address = dlsym(libtorch(), getter.c_str());
+  if (address == nullptr)
+    throw std::invalid_argument("the loaded torch does not export " + getter);
+  return reinterpret_cast<std::int32_t (*)()>(address)();
+}
+
+void check(ErrorCode code) {
+  if (code == 0)
+    return;
+  const char* text = cshim().last_error(); // borrowed and thread-local: copied at once
+  throw std::runtime_error(text != nullptr ? text : "torch reported an error without text");
+}
+
+} // namespace torchair::program

@@ -1,0 +1,52 @@
+// The C entry points of the loaded libtorch that the program executor uses.
+//
+// torch keeps these symbols stable across releases for compiled models and extensions, so one build
+// of this module works with every torch that has them. Nothing is linked: the table is filled from
+// the library that Python has already loaded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace torchair::program {
+
+struct AtenTensor; // opaque: an at::Tensor on the heap
+using TensorHandle = AtenTensor*;
+struct ProxyExecutor; // opaque: torch's AOTInductor proxy executor
+using ProxyHandle = ProxyExecutor*;
+struct StableList; // opaque: a list argument or result of the stable dispatcher
+using StableListHandle = StableList*;
+using StableValue = std::uint64_t;
+using ErrorCode = std::int32_t;
+
+struct CShim {
+  ErrorCode (*new_undefined_tensor)(TensorHandle*);
+  ErrorCode (*new_tensor_handle)(TensorHandle, TensorHandle*);
+  ErrorCode (*delete_tensor)(TensorHandle);
+  ErrorCode (*assign_tensor)(TensorHandle source, TensorHandle target);
+  ErrorCode (*call_proxy)(ProxyHandle, int node, int n_ints, std::int64_t* ints, int n_tensors,
+                          TensorHandle* tensors);
+  ErrorCode (*call_dispatcher)(const char* op, const char* overload, StableValue* stack,
+                               std::uint64_t build_version);
+  ErrorCode (*new_list)(std::size_t, StableListHandle*);
+  ErrorCode (*list_push_back)(StableListHandle, StableValue);
+  ErrorCode (*list_size)(StableListHandle, std::size_t*);
+  ErrorCode (*list_get)(StableListHandle, std::size_t, StableValue*);
+  ErrorCode (*delete_list)(StableListHandle);
+  ErrorCode (*new_stable_value)(StableValue**);
+  const char* (*last_error)();
+  std::uint64_t (*abi_version)();
+};
+
+// The filled table. Throws std::runtime_error when torch is not loaded or a symbol is missing.
+const CShim& cshim();
+
+// The value of a torch enumerator, asked from its C getter, e.g. "aoti_torch_dtype_float32".
+// Throws std::invalid_argument for a name that libtorch does not export.
+std::int32_t torch_enumerator(const std::string& getter);
+
+// Throws std::runtime_error with torch's text when code says that a call failed.
+void check(ErrorCode code);
+
+} // namespace torchair::program

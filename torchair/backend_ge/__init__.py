@@ -1,0 +1,1 @@
+"""GE engines: emission, loading and running of ge graphs."""
