@@ -1,0 +1,1 @@
+"""Import paths that user code knows for the options; the options live in torchair.config."""
