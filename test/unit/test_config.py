@@ -493,6 +493,24 @@ def test_pickle() -> None:
     assert hash(snapshot) == hash(config.snapshot())
 
 
+def test_unhashable_callable() -> None:
+    class UnhashablePass:
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, UnhashablePass)
+
+        def __call__(self, graph_module: object) -> None:
+            """Does nothing."""
+
+    first, second = CompilerConfig(), CompilerConfig()
+    first.post_grad_custom_pre_pass = UnhashablePass()
+    second.post_grad_custom_pre_pass = UnhashablePass()
+    assert first == second
+    assert hash(first) == hash(second)
+    assert hash(first.snapshot()) == hash(second.snapshot())
+
+
 def test_no_state_is_shared_between_configs() -> None:
     apply_options(CompilerConfig(), {"clone_input": False})
     changed = CompilerConfig()

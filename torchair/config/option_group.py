@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
-from torchair.config.options import ConfigAttributeError, ConfigTypeError, Kind
+from torchair.config.options import ConfigAttributeError, ConfigTypeError, Kind, content_hash
 from torchair.errors import ConfigError
 
 GE_MODE = "max-autotune"
@@ -123,7 +123,8 @@ class OptionValue:
         return self.get() == (other.get() if isinstance(other, OptionValue) else other)
 
     def __hash__(self) -> int:
-        return hash(self.get())
+        plain = self.get()
+        return content_hash((plain,)) if callable(plain) else hash(plain)
 
 
 G = TypeVar("G", bound="OptionGroup")
@@ -268,7 +269,7 @@ class OptionGroup:
         return self.flat_values() == other.flat_values()
 
     def __hash__(self) -> int:
-        return hash((type(self), tuple(self.flat_values().items())))
+        return content_hash((type(self).__name__, *self.flat_values().values()))
 
     def __repr__(self) -> str:
         changed = ", ".join(f"{path}={v!r}" for path, v in self.changed_values().items())

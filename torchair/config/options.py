@@ -11,7 +11,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
@@ -76,6 +76,11 @@ def thaw(value: object) -> object:
     if isinstance(value, tuple):
         return [thaw(item) for item in cast(tuple[object, ...], value)]
     return value
+
+
+def content_hash(values: Iterable[object]) -> int:
+    """Returns a hash of plain values; callables count as alike, since they need not be hashable."""
+    return hash(tuple("callable" if callable(value) else value for value in values))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchair.config.option_group import OptionGroup, nearest_path
-from torchair.config.options import ConfigAttributeError
+from torchair.config.options import ConfigAttributeError, content_hash
 from torchair.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ class Snapshot:
         object.__setattr__(self, "_group_class", group_class)
         object.__setattr__(self, "_members", dict(members))
         object.__setattr__(self, "_path", path)
-        object.__setattr__(self, "_hash", hash((group_class, tuple(members.items()))))
+        object.__setattr__(self, "_hash", content_hash((group_class.__name__, *members.values())))
 
     @staticmethod
     def of(group: OptionGroup) -> Snapshot:
