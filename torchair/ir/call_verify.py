@@ -41,6 +41,16 @@ class ControlType(ParametrizedAttribute, TypeAttribute):
 control_type = ControlType()
 SEGMENTS = "operandSegmentSizes"
 _RESERVED = {SEGMENTS}
+_LISTS = {
+    "ints": "int",
+    "floats": "float",
+    "bools": "bool",
+    "strs": "str",
+    "dtypes": "dtype",
+    "int_lists": "ints",
+    "float_lists": "floats",
+}
+"""Kinds of whole-list properties (GE) and the kind of their items."""
 _SCALARS: tuple[Attribute, ...] = (interned.i64, interned.f64, interned.i1)
 
 
@@ -164,7 +174,12 @@ def _is_kind(kind: str, value: Attribute) -> bool:
     if isinstance(value, DenseIntOrFPElementsAttr | WeightAttr):
         return kind == "tensor"
     if isinstance(value, ArrayAttr):
-        return kind in ("number", "int_lists", "float_lists")
+        items = cast("ArrayAttr[Attribute]", value).data
+        if kind == "number":
+            return all(isinstance(item, FloatAttr) for item in items)
+        return kind in _LISTS and all(_is_list_item(_LISTS[kind], item) for item in items)
+    if isinstance(value, DenseArrayBase):
+        return kind == "ints" or (kind in _LISTS and not value.get_values())  # pyright: ignore
     return False
 
 
@@ -174,7 +189,7 @@ def _verify_static(parameter: Parameter, static: Attribute, where: str) -> None:
         raise VerifyException(f"{where} must be an SSA value, got {static}")
     if parameter.role is Role.MASKED:
         return
-    if isinstance(static, DenseArrayBase):
+    if parameter.role is not Role.STATIC and isinstance(static, DenseArrayBase):
         if kind not in ("int", "any", "number", "float") or parameter.role is Role.SCALAR:
             raise VerifyException(f"{where} must be {kind}, got a list of integers")
         return
@@ -192,8 +207,6 @@ def _verify_static(parameter: Parameter, static: Attribute, where: str) -> None:
 
 
 def _is_list_item(kind: str, item: Attribute) -> bool:
-    if kind in ("int_lists", "float_lists"):
-        return isinstance(item, DenseArrayBase | ArrayAttr)
     return _is_kind(kind, item)
 
 

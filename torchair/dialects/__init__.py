@@ -1,0 +1,1 @@
+"""The dialects of torchair and the data tables behind them. Nothing here imports torch."""

@@ -1,0 +1,345 @@
+"""FX graph -> aten module: one pass over the nodes, reading ``meta["val"]``, never recomputing it."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseIntOrFPElementsAttr,
+    DictionaryAttr,
+    ModuleOp,
+    StringAttr,
+)
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Attribute, Block, SSAValue
+
+from torchair.dialects import aten
+from torchair.errors import ConversionError, UnsupportedOpError
+from torchair.frontend.fake_types import static_value, value_type
+from torchair.ir import interned
+from torchair.ir.conversion import build_function
+from torchair.ir.location import file_location, named_location
+from torchair.ir.private import UNKNOWN_LOCATION, append_op, create_op, set_name
+from torchair.ir.schema import REQUIRED_VALUE, Role
+from torchair.ir.weights import WeightAttr, WeightHandle
+
+CONSTANT_LIMIT = 1024
+"""Graph constants of at most this many bytes are written into the IR; larger ones are handles."""
+
+_SYM_OPS: dict[Callable[..., Any], str] = {
+    **{
+        getattr(operator, name): f"sym.{name.rstrip('_')}"
+        for name in (
+            "add sub mul floordiv truediv mod pow lshift rshift eq ne lt le gt ge neg abs".split()
+        )
+        if hasattr(operator, name)
+    },
+    operator.and_: "sym.and",
+    operator.or_: "sym.or",
+    math.floor: "sym.floor",
+    math.ceil: "sym.ceil",
+    math.trunc: "sym.trunc",
+    round: "sym.round",
+    min: "sym.min",
+    max: "sym.max",
+    torch.sym_min: "sym.min",
+    torch.sym_max: "sym.max",
+    torch.sym_not: "sym.not",
+    torch.sym_float: "sym.float",
+    torch.sym_int: "sym.int",
+    torch.sym_ite: "sym.ite",
+    torch.sym_sum: "sym.sum",
+}
+_SYM_OPS[operator.floordiv] = "sym.floordiv"
+for _root in ("_sym_sqrt", "sym_sqrt"):
+    if hasattr(torch, _root):
+        _SYM_OPS[getattr(torch, _root)] = "sym.sqrt"
+
+
+@dataclass
+class ImportedGraph:
+    """Result of an import.
+
+    Args:
+        module: a module with one function, ``forward``.
+        constants: tensors lifted to trailing function arguments, in order.
+        names: FX name of each function argument.
+    """
+
+    module: ModuleOp
+    constants: list[torch.Tensor] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+
+def import_graph(
+    graph_module: GraphModule,
+    outputs: Sequence[Node | None] | None = None,
+    name: str = "forward",
+    kinds: dict[str, str] | None = None,
+) -> ImportedGraph:
+    """Import an AOT-functional FX graph.
+
+    Args:
+        graph_module: graph whose nodes carry ``meta["val"]``.
+        outputs: nodes to return instead of all outputs of the graph (None entries are dropped).
+        name: function name.
+        kinds: argument kinds by placeholder name (``parameter``, ``buffer``, ``input``).
+
+    Raises:
+        UnsupportedOpError: naming every node that has no representation.
+    """
+    return _Importer(graph_module, kinds or {}).run(outputs, name)
+
+
+class _Importer:
+    def __init__(self, graph_module: GraphModule, kinds: dict[str, str]) -> None:
+        self.graph_module = graph_module
+        self.kinds = kinds
+        self.values: dict[Node, Any] = {}
+        self.problems: list[str] = []
+        self.schemas: dict[str, None] = {}
+        self.lifted: dict[Node, torch.Tensor] = {}
+
+    def run(self, outputs: Sequence[Node | None] | None, name: str) -> ImportedGraph:
+        nodes = list(self.graph_module.graph.nodes)
+        placeholders = [n for n in nodes if n.op == "placeholder"]
+        self._find_lifted(nodes)
+        arguments = [*placeholders, *self.lifted]
+        types = [value_type(_meta(n)) for n in placeholders]
+        types += [value_type(t) for t in self.lifted.values()]
+        attributes = [self._argument_attributes(n) for n in arguments]
+        function, block = build_function(name, types, [], attributes)
+        for node, argument in zip(arguments, block.args, strict=True):
+            set_name(argument, node.name)
+            self.values[node] = argument
+        for node in nodes:
+            if node.op == "call_function":
+                self._call(node, block)
+            elif node.op == "get_attr" and node not in self.values:
+                self._attribute(node, block)
+            elif node.op == "output" and outputs is None:
+                outputs = _flat_outputs(node)
+            elif node.op in ("call_module", "call_method"):
+                self.problems.append(f"{node.op} {node.target} ({node.name})")
+        self._raise_problems()
+        returned = [self.values[n] for n in outputs or () if n is not None]
+        returned = [v for v in returned if isinstance(v, SSAValue)]
+        append_op(block, create_op(ReturnOp, returned, [], {}))
+        function.function_type = function.function_type.from_lists(
+            types, [v.type for v in returned]
+        )
+        module = ModuleOp([function])
+        if self.schemas:
+            module.attributes["aten.schemas"] = ArrayAttr(
+                [aten.SchemaAttr(text) for text in self.schemas]
+            )
+        return ImportedGraph(module, list(self.lifted.values()), [n.name for n in arguments])
+
+    def _find_lifted(self, nodes: list[Node]) -> None:
+        """Large constants become arguments, so that their bytes are never copied."""
+        for node in nodes:
+            if node.op == "get_attr":
+                value = _attribute_of(self.graph_module, str(node.target))
+                if isinstance(value, torch.Tensor) and value.nbytes > CONSTANT_LIMIT:
+                    self.lifted[node] = value
+
+    def _argument_attributes(self, node: Node) -> DictionaryAttr:
+        kind = self.kinds.get(node.name)
+        if kind is None:
+            kind = "constant" if node in self.lifted else _kind_of(_meta(node))
+        entries: dict[str, Attribute] = {
+            "torchair.name": StringAttr(node.name),
+            "torchair.kind": interned.string(kind),
+        }
+        if kind == "size":
+            entries["torchair.symbol"] = interned.string(str(_meta(node)))
+        if kind in ("parameter", "buffer", "constant"):
+            entries["torchair.weight"] = WeightAttr(WeightHandle(str(node.target)))
+        return DictionaryAttr(entries)
+
+    def _attribute(self, node: Node, block: Block) -> None:
+        value = _attribute_of(self.graph_module, str(node.target))
+        if not isinstance(value, torch.Tensor):
+            self.values[node] = value
+            return
+        cls = aten.lookup("aten.constant")
+        assert cls is not None
+        constant = _dense(value)
+        op = cls.build_call([constant], [value_type(value)], _location(node))
+        append_op(block, op)
+        self.values[node] = op.results[0]
+
+    def _call(self, node: Node, block: Block) -> None:
+        target = node.target
+        if target is operator.getitem:
+            source = self._value(node.args[0])
+            self.values[node] = source[node.args[1]] if isinstance(source, list | tuple) else None
+            return
+        cls = self._class_of(target)
+        if cls is None:
+            self.problems.append(f"{_target_name(target)} ({node.name})")
+            self.values[node] = None
+            return
+        meta = node.meta.get("val")
+        result_types: list[Attribute] = []
+        try:
+            _collect_types(meta, result_types)
+            if not cls.schema.results:
+                result_types = []
+            values = self._arguments(node, cls)
+            location = named_location(f"{node.name}-{cls.name}", _location(node))
+            op = cls.build_call(values, result_types, location)
+        except (UnsupportedOpError, ConversionError, TypeError) as error:
+            self.problems.append(f"{cls.name} ({node.name}): {error}")
+            self.values[node] = None
+            return
+        append_op(block, op)
+        results = iter(op.results)
+        self.values[node] = _structure(meta, results) if result_types else None
+        if len(result_types) == 1:
+            set_name(op.results[0], node.name)
+
+    def _class_of(self, target: Any) -> type[aten.AtenOp] | None:
+        if isinstance(target, torch._ops.OpOverload):
+            cls, custom = _class_of_overload(target)
+            if custom:
+                self.schemas[cls.schema.text] = None
+            return cls
+        name = _SYM_OPS.get(target)
+        return None if name is None else aten.lookup(name)
+
+    def _arguments(self, node: Node, cls: type[aten.AtenOp]) -> list[Any]:
+        parameters = cls.schema.parameters
+        values: list[Any] = [REQUIRED_VALUE] * len(parameters)
+        for index, argument in enumerate(node.args):
+            values[index] = self._argument(argument, parameters[index].role)
+        for name, argument in node.kwargs.items():
+            index = cls.schema.positions[name]
+            values[index] = self._argument(argument, parameters[index].role)
+        return values
+
+    def _argument(self, argument: Any, role: Role) -> Any:
+        value = self._value(argument)
+        if role is Role.LIST and value is not None and not isinstance(value, list):
+            return [value]
+        return value
+
+    def _value(self, argument: Any) -> Any:
+        if isinstance(argument, Node):
+            return self.values[argument]
+        if isinstance(argument, list | tuple):
+            return [self._value(item) for item in argument]
+        return static_value(argument)
+
+    def _raise_problems(self) -> None:
+        if self.problems:
+            raise UnsupportedOpError(
+                f"{len(self.problems)} graph nodes cannot be represented",
+                found="\n            ".join(self.problems),
+                hint="rewrite these calls with PyTorch operators, or wrap them as a custom operator "
+                "with torch.library",
+            )
+
+
+_overloads: dict[Any, tuple[type[aten.AtenOp], bool]] = {}
+
+
+def _class_of_overload(op: Any) -> tuple[type[aten.AtenOp], bool]:
+    """Class of an overload, and whether its schema must travel with the module."""
+    found = _overloads.get(op)
+    if found is None:
+        text = str(op._schema)
+        cls = aten.lookup(aten_name(op))
+        if cls is None or cls.schema.text != text:
+            cls = aten.define(text)
+        found = _overloads[op] = (cls, aten.lookup_custom(cls.name) is not None)
+    return found
+
+
+def aten_name(op: Any) -> str:
+    """Mnemonic of an OpOverload."""
+    return op.name().replace("::", ".", 1).removesuffix(".default")
+
+
+def _structure(meta: Any, results: Any) -> Any:
+    if isinstance(meta, list | tuple) and not isinstance(meta, torch.Size):
+        return [_structure(item, results) for item in meta]
+    value = next(results)
+    return None if meta is None else value
+
+
+def _collect_types(meta: Any, into: list[Attribute]) -> None:
+    if isinstance(meta, list | tuple):
+        for item in meta:
+            _collect_types(item, into)
+    else:
+        into.append(value_type(meta))
+
+
+def _meta(node: Node) -> Any:
+    return node.meta.get("val")
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, torch.nn.Parameter):
+        return "parameter"
+    return "input" if isinstance(value, torch.Tensor) else "size"
+
+
+def _flat_outputs(node: Node) -> list[Node | None]:
+    outputs = node.args[0]
+    items = outputs if isinstance(outputs, list | tuple) else (outputs,)
+    return [item if isinstance(item, Node) else None for item in items]
+
+
+def _attribute_of(root: torch.nn.Module, path: str) -> Any:
+    value: Any = root
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _dense(value: torch.Tensor) -> Attribute:
+    """The bytes of a small constant."""
+    type_: Any = value_type(value)
+    plain = value.detach().cpu().contiguous().reshape(-1)
+    if value.dtype is torch.bool:
+        return DenseIntOrFPElementsAttr.from_list(type_, [int(v) for v in plain.tolist()])
+    if value.is_complex():
+        key = f"constant_{value.data_ptr():x}"
+        data = plain.view(torch.uint8).numpy().tobytes()
+        return WeightAttr(WeightHandle(key, len(data), lambda: data))
+    return DenseIntOrFPElementsAttr.from_list(type_, plain.tolist())
+
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_traces: dict[str, Attribute] = {}
+_TORCH_ROOT = str(torch.__file__).rsplit("/", 1)[0] + "/"
+
+
+def _location(node: Node) -> Attribute:
+    """The innermost frame of the node's stack trace that is not inside torch itself."""
+    trace = node.meta.get("stack_trace")
+    if not trace:
+        return UNKNOWN_LOCATION
+    found = _traces.get(trace)
+    if found is None:
+        frames = _FRAME.findall(trace)
+        own = [frame for frame in frames if not frame[0].startswith(_TORCH_ROOT)] or frames
+        found = file_location(own[-1][0], int(own[-1][1])) if own else UNKNOWN_LOCATION
+        if len(_traces) > 100_000:
+            _traces.clear()
+        _traces[trace] = found
+    return found
+
+
+def _target_name(target: Any) -> str:
+    return getattr(target, "__name__", None) or str(target)

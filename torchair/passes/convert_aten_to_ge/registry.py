@@ -1,0 +1,133 @@
+"""The table of converters: one decorated function per overload.
+
+    @converts("relu(Tensor self) -> Tensor")
+    def relu(x):
+        return ge.Relu(x)
+
+The text is PyTorch's schema (a test compares it with the table); the namespace is ``aten`` unless it
+is written. The function declares the parameters it honours, in any number: an argument it does not
+declare must have its default (or be one of ``IGNORED``), otherwise the call is a ``ConversionError``.
+``out`` receives the result type, or the list of result types when there are several.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.dialects.aten.torch_schema import mnemonic
+from torchair.errors import ConversionError
+from torchair.ir.schema import Schema
+
+FAMILIES = (
+    "elementwise",
+    "comparison",
+    "shape",
+    "symbolic",
+    "creation",
+    "matmul",
+    "reduction",
+    "normalization",
+    "activation",
+    "indexing",
+    "convolution",
+    "pooling",
+    "mutation",
+)
+"""Modules of this package that hold converters, loaded on first use."""
+
+IGNORED = frozenset(("layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"))
+"""Arguments without meaning in a GE graph: every tensor is dense, contiguous and on the device."""
+
+ConverterFn = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """One converter.
+
+    Args:
+        name: mnemonic it converts.
+        schema: the schema text it was declared with, namespace included.
+        function: builds the ge operations and returns their values.
+        declared: names of the parameters the function takes.
+        wants_out: whether it takes the result types as ``out``.
+    """
+
+    name: str
+    schema: str
+    function: ConverterFn
+    declared: frozenset[str]
+    wants_out: bool
+
+    def __call__(self, schema: Schema, values: Sequence[Any], types: Sequence[Attribute]) -> Any:
+        """Convert one call given a value per schema parameter and the result types."""
+        arguments: dict[str, Any] = {}
+        for parameter, value in zip(schema.parameters, values, strict=True):
+            if parameter.name in self.declared:
+                arguments[parameter.name] = value
+            elif parameter.name not in IGNORED and not _is_default(value, parameter.default):
+                raise ConversionError(
+                    f"argument '{parameter.name}' of {schema.name} is not supported here",
+                    expected=parameter.default,
+                    found=value,
+                    hint="leave the argument out, or decompose the operator "
+                    "(get_npu_backend(custom_decompositions=...))",
+                )
+        if self.wants_out:
+            arguments["out"] = types[0] if len(types) == 1 else list(types)
+        return self.function(**arguments)
+
+
+def _is_default(value: Any, default: object) -> bool:
+    if isinstance(value, SSAValue):
+        return False
+    return value is None or value == default
+
+
+_converters: dict[str, Converter] = {}
+
+
+def converts(*schemas: str) -> Callable[[ConverterFn], ConverterFn]:
+    """Register a function as the converter of one or several overloads."""
+
+    def register(function: ConverterFn) -> ConverterFn:
+        names = list(inspect.signature(function).parameters)
+        declared = frozenset(n for n in names if n != "out")
+        for text in schemas:
+            qualified = text if "::" in text.split("(", 1)[0] else f"aten::{text}"
+            name = mnemonic(qualified[: qualified.index("(")])
+            _converters[name] = Converter(name, qualified, function, declared, "out" in names)
+        return function
+
+    return register
+
+
+@cache
+def _load_families() -> None:
+    for family in FAMILIES:
+        importlib.import_module(f"torchair.passes.convert_aten_to_ge.{family}")
+
+
+def converters() -> dict[str, Converter]:
+    """All converters by mnemonic, users' included."""
+    _load_families()
+    return _converters
+
+
+def find(name: str) -> Converter | None:
+    """The converter of a mnemonic, or None."""
+    _load_families()
+    return _converters.get(name)
+
+
+def add(converter: Converter) -> None:
+    """Register a converter made elsewhere (the public registration API); the last one wins."""
+    _load_families()
+    _converters[converter.name] = converter

@@ -1,0 +1,66 @@
+"""Common subexpression elimination on flat functions, in one linear walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.traits import IsTerminator
+
+from torchair.ir import private
+from torchair.ir.calls import CallOp
+
+
+@dataclass(frozen=True)
+class CsePass(ModulePass):
+    """Replaces a pure operation by an earlier one with equal operands, arguments and types.
+
+        %1 = aten.t(%0) ...              %1 = aten.t(%0) ...
+        %2 = aten.t(%0) ...       ->     use(%1, %1)
+        use(%1, %2)
+
+    Operations that write, draw random numbers or carry control edges are never merged.
+    Numeric class: exact. Shown by: test/lit/passes/cse.mlir
+    """
+
+    name = "cse"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in op.ops:
+            for region in function.regions:
+                for block in region.blocks:
+                    merge_equal_ops(block)
+
+
+def merge_equal_ops(block: Block) -> int:
+    """Merge equal pure operations of one block; returns how many were removed."""
+    known: dict[tuple[Any, ...], CallOp] = {}
+    wide: dict[Any, list[SSAValue]] = {}
+    last = block.last_op
+    if last is not None and last.has_trait(IsTerminator):
+        wide[last] = list(private.operands_of(last))
+    merged = 0
+    for op in private.iter_ops(block):
+        if not isinstance(op, CallOp) or not op.schema.pure:
+            continue
+        key = (
+            op.__class__,
+            private.operands_of(op),
+            tuple(sorted(op.properties.items())) if len(op.properties) > 1 else (*op.properties.items(),),
+            tuple([r.type for r in op.results]),
+            tuple(op.attributes.items()),
+        )
+        first = known.setdefault(key, op)
+        if first is op:
+            continue
+        for old, new in zip(op.results, first.results, strict=True):
+            private.redirect_uses(old, new, wide)
+        block.erase_op(op)
+        merged += 1
+    for terminator, operands in wide.items():
+        private.assign_wide(terminator, operands)
+    return merged

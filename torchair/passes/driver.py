@@ -1,0 +1,85 @@
+"""Runs a pipeline: verification after every pass, timing of every pass, optional IR dumps."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from torchair.errors import VerifyError
+from torchair.ir.verify import verify_module
+
+Observer = Callable[[str, ModuleOp], None]
+"""Called with the stage name and the module after each pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """CPU time of one stage.
+
+    Args:
+        name: pass or stage name.
+        seconds: process CPU seconds, verification included.
+    """
+
+    name: str
+    seconds: float
+
+
+def run_passes(
+    context: Context,
+    module: ModuleOp,
+    passes: Sequence[ModulePass],
+    *,
+    verify: bool = True,
+    observer: Observer | None = None,
+) -> list[StageTime]:
+    """Apply passes in order.
+
+    Raises:
+        VerifyError: naming the pass that left the module malformed.
+    """
+    times: list[StageTime] = []
+    for item in passes:
+        start = time.process_time()
+        item.apply(context, module)
+        if verify:
+            _verify_after(item, module)
+        times.append(StageTime(item.name, time.process_time() - start))
+        if observer is not None:
+            observer(item.name, module)
+    return times
+
+
+def _verify_after(item: ModulePass, module: ModuleOp) -> None:
+    try:
+        verify_module(module)
+    except VerifyError as error:
+        raise VerifyError(
+            f"pass '{item.name}' left the module malformed: {error.what}",
+            op=error.op,
+            loc=error.loc,
+            hint=f"run torchair-opt -p {item.name} on the dump of the stage before it",
+        ) from error
+
+
+@contextmanager
+def quiet_gc() -> Iterator[None]:
+    """Switch the cyclic garbage collector off while a graph is built.
+
+    IR is one large cyclic structure that stays alive throughout; scanning it again and again is the
+    only super-linear cost of a compile.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

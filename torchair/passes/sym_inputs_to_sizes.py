@@ -1,0 +1,73 @@
+"""Reads symbolic sizes from the tensor inputs that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from torchair.dialects.aten import lookup
+from torchair.ir import interned
+from torchair.ir.conversion import argument_attributes
+from torchair.ir.location import named_location
+
+
+@dataclass(frozen=True)
+class SymInputsToSizesPass(ModulePass):
+    """Replaces a size argument by the dimension of a tensor argument that has the same symbol.
+
+        func @f(%s: i64, %x: tensor<?x4xf32, ["s0", "4"]>)      use(%s)
+        ->
+        %0 = aten.sym_size.int(%x, dim = 0)                     use(%0)
+
+    The argument then has no user and is dropped on conversion, so nothing is copied for it per call.
+    Numeric class: exact. Shown by: test/lit/passes/sym-inputs-to-sizes.mlir
+    """
+
+    name = "sym-inputs-to-sizes"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in op.ops:
+            if isinstance(function, FuncOp) and not function.is_declaration:
+                _rewrite(function)
+
+
+def _rewrite(function: FuncOp) -> None:
+    block = function.body.block
+    places = _tensor_dims(block.args)
+    size_op = lookup("aten.sym_size.int")
+    assert size_op is not None
+    for argument, entry in zip(block.args, argument_attributes(function), strict=True):
+        symbol = entry.get("torchair.symbol")
+        if argument.type != interned.i64 or argument.first_use is None:
+            continue
+        place = places.get(symbol.data) if isinstance(symbol, StringAttr) else None
+        if place is None:
+            continue
+        tensor, dim = place
+        location = named_location(f"{argument.name_hint or 'size'}-aten.sym_size.int")
+        op = size_op.build_call([tensor, dim], [interned.i64], location)
+        first = block.first_op
+        assert first is not None, "a verified function has a terminator"
+        block.insert_op_before(op, first)
+        argument.replace_all_uses_with(op.results[0])
+
+
+def _tensor_dims(arguments: tuple[SSAValue, ...]) -> dict[str, tuple[SSAValue, int]]:
+    """For every plain symbol, the first tensor argument and dimension that has it."""
+    places: dict[str, tuple[SSAValue, int]] = {}
+    for argument in arguments:
+        type_ = argument.type
+        if not isinstance(type_, TensorType) or not isinstance(type_.encoding, ArrayAttr):
+            continue
+        encoding = cast("ArrayAttr[StringAttr]", type_.encoding)
+        shape = interned.shape_of(type_) or ()
+        for dim, symbol in enumerate(encoding):
+            if shape[dim] == interned.DYNAMIC and symbol.data.isidentifier():
+                places.setdefault(symbol.data, (argument, dim))
+    return places
