@@ -1,4 +1,4 @@
-"""The GE protobuf classes: ``ModelDef``, ``GraphDef``, ``OpDef``, ``TensorDescriptor``, ``AttrDef``.
+"""The GE protobuf classes: ``ModelDef``, ``GraphDef``, ``OpDef``, ``AttrDef`` and the rest.
 
 Every top-level message and enum value of ``ge_ir.proto`` is an attribute of this module. They live
 in a descriptor pool of their own, so another ``ge.proto`` in the process, of whatever version, is

@@ -1,5 +1,6 @@
 # pyright: basic
 # ruff: noqa
+# fmt: off
 """Types of the GE protobuf classes. Written by scripts/generate_ge_proto.py from ge_ir.proto."""
 
 from google.protobuf.internal import containers as _containers
@@ -54,7 +55,6 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DT_FLOAT6_E2M3: _ClassVar[DataType]
     DT_FLOAT4_E2M1: _ClassVar[DataType]
     DT_FLOAT4_E1M2: _ClassVar[DataType]
-
 DT_UNDEFINED: DataType
 DT_FLOAT: DataType
 DT_FLOAT16: DataType
@@ -105,10 +105,7 @@ class ModelDef(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttrDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -121,15 +118,7 @@ class ModelDef(_message.Message):
     graph: _containers.RepeatedCompositeFieldContainer[GraphDef]
     attr: _containers.MessageMap[str, AttrDef]
     attr_groups: AttrGroups
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        version: _Optional[int] = ...,
-        custom_version: _Optional[str] = ...,
-        graph: _Optional[_Iterable[_Union[GraphDef, _Mapping]]] = ...,
-        attr: _Optional[_Mapping[str, AttrDef]] = ...,
-        attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., custom_version: _Optional[str] = ..., graph: _Optional[_Iterable[_Union[GraphDef, _Mapping]]] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ..., attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...) -> None: ...
 
 class GraphDef(_message.Message):
     __slots__ = ("name", "input", "output", "op", "attr", "attr_groups")
@@ -139,10 +128,7 @@ class GraphDef(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttrDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -155,50 +141,17 @@ class GraphDef(_message.Message):
     op: _containers.RepeatedCompositeFieldContainer[OpDef]
     attr: _containers.MessageMap[str, AttrDef]
     attr_groups: AttrGroups
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        input: _Optional[_Iterable[str]] = ...,
-        output: _Optional[_Iterable[str]] = ...,
-        op: _Optional[_Iterable[_Union[OpDef, _Mapping]]] = ...,
-        attr: _Optional[_Mapping[str, AttrDef]] = ...,
-        attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., input: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., op: _Optional[_Iterable[_Union[OpDef, _Mapping]]] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ..., attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...) -> None: ...
 
 class OpDef(_message.Message):
-    __slots__ = (
-        "name",
-        "type",
-        "input",
-        "attr",
-        "attr_groups",
-        "has_out_attr",
-        "id",
-        "stream_id",
-        "input_name",
-        "src_name",
-        "src_index",
-        "dst_name",
-        "dst_index",
-        "input_i",
-        "output_i",
-        "workspace",
-        "workspace_bytes",
-        "is_input_const",
-        "input_desc",
-        "output_desc",
-        "subgraph_name",
-    )
+    __slots__ = ("name", "type", "input", "attr", "attr_groups", "has_out_attr", "id", "stream_id", "input_name", "src_name", "src_index", "dst_name", "dst_index", "input_i", "output_i", "workspace", "workspace_bytes", "is_input_const", "input_desc", "output_desc", "subgraph_name")
     class AttrEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttrDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -241,63 +194,17 @@ class OpDef(_message.Message):
     input_desc: _containers.RepeatedCompositeFieldContainer[TensorDescriptor]
     output_desc: _containers.RepeatedCompositeFieldContainer[TensorDescriptor]
     subgraph_name: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        type: _Optional[str] = ...,
-        input: _Optional[_Iterable[str]] = ...,
-        attr: _Optional[_Mapping[str, AttrDef]] = ...,
-        attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...,
-        has_out_attr: _Optional[bool] = ...,
-        id: _Optional[int] = ...,
-        stream_id: _Optional[int] = ...,
-        input_name: _Optional[_Iterable[str]] = ...,
-        src_name: _Optional[_Iterable[str]] = ...,
-        src_index: _Optional[_Iterable[int]] = ...,
-        dst_name: _Optional[_Iterable[str]] = ...,
-        dst_index: _Optional[_Iterable[int]] = ...,
-        input_i: _Optional[_Iterable[int]] = ...,
-        output_i: _Optional[_Iterable[int]] = ...,
-        workspace: _Optional[_Iterable[int]] = ...,
-        workspace_bytes: _Optional[_Iterable[int]] = ...,
-        is_input_const: _Optional[_Iterable[bool]] = ...,
-        input_desc: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ...,
-        output_desc: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ...,
-        subgraph_name: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., input: _Optional[_Iterable[str]] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ..., attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ..., has_out_attr: _Optional[bool] = ..., id: _Optional[int] = ..., stream_id: _Optional[int] = ..., input_name: _Optional[_Iterable[str]] = ..., src_name: _Optional[_Iterable[str]] = ..., src_index: _Optional[_Iterable[int]] = ..., dst_name: _Optional[_Iterable[str]] = ..., dst_index: _Optional[_Iterable[int]] = ..., input_i: _Optional[_Iterable[int]] = ..., output_i: _Optional[_Iterable[int]] = ..., workspace: _Optional[_Iterable[int]] = ..., workspace_bytes: _Optional[_Iterable[int]] = ..., is_input_const: _Optional[_Iterable[bool]] = ..., input_desc: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ..., output_desc: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ..., subgraph_name: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TensorDescriptor(_message.Message):
-    __slots__ = (
-        "name",
-        "dtype",
-        "shape",
-        "layout",
-        "attr",
-        "attr_groups",
-        "has_out_attr",
-        "size",
-        "weight_size",
-        "reuse_input",
-        "output_tensor",
-        "device_type",
-        "input_tensor",
-        "real_dim_cnt",
-        "reuse_input_index",
-        "data_offset",
-        "cmps_size",
-        "cmps_tab",
-        "cmps_tab_offset",
-    )
+    __slots__ = ("name", "dtype", "shape", "layout", "attr", "attr_groups", "has_out_attr", "size", "weight_size", "reuse_input", "output_tensor", "device_type", "input_tensor", "real_dim_cnt", "reuse_input_index", "data_offset", "cmps_size", "cmps_tab", "cmps_tab_offset")
     class AttrEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttrDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
@@ -336,28 +243,7 @@ class TensorDescriptor(_message.Message):
     cmps_size: int
     cmps_tab: str
     cmps_tab_offset: int
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        dtype: _Optional[_Union[DataType, str]] = ...,
-        shape: _Optional[_Union[ShapeDef, _Mapping]] = ...,
-        layout: _Optional[str] = ...,
-        attr: _Optional[_Mapping[str, AttrDef]] = ...,
-        attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ...,
-        has_out_attr: _Optional[bool] = ...,
-        size: _Optional[int] = ...,
-        weight_size: _Optional[int] = ...,
-        reuse_input: _Optional[bool] = ...,
-        output_tensor: _Optional[bool] = ...,
-        device_type: _Optional[str] = ...,
-        input_tensor: _Optional[bool] = ...,
-        real_dim_cnt: _Optional[int] = ...,
-        reuse_input_index: _Optional[int] = ...,
-        data_offset: _Optional[int] = ...,
-        cmps_size: _Optional[int] = ...,
-        cmps_tab: _Optional[str] = ...,
-        cmps_tab_offset: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Union[ShapeDef, _Mapping]] = ..., layout: _Optional[str] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ..., attr_groups: _Optional[_Union[AttrGroups, _Mapping]] = ..., has_out_attr: _Optional[bool] = ..., size: _Optional[int] = ..., weight_size: _Optional[int] = ..., reuse_input: _Optional[bool] = ..., output_tensor: _Optional[bool] = ..., device_type: _Optional[str] = ..., input_tensor: _Optional[bool] = ..., real_dim_cnt: _Optional[int] = ..., reuse_input_index: _Optional[int] = ..., data_offset: _Optional[int] = ..., cmps_size: _Optional[int] = ..., cmps_tab: _Optional[str] = ..., cmps_tab_offset: _Optional[int] = ...) -> None: ...
 
 class ShapeDef(_message.Message):
     __slots__ = ("dim",)
@@ -371,29 +257,10 @@ class TensorDef(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     desc: TensorDescriptor
     data: bytes
-    def __init__(
-        self,
-        desc: _Optional[_Union[TensorDescriptor, _Mapping]] = ...,
-        data: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, desc: _Optional[_Union[TensorDescriptor, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class AttrDef(_message.Message):
-    __slots__ = (
-        "list",
-        "s",
-        "i",
-        "f",
-        "b",
-        "bt",
-        "func",
-        "td",
-        "t",
-        "g",
-        "list_list_int",
-        "dt",
-        "list_list_float",
-        "expression",
-    )
+    __slots__ = ("list", "s", "i", "f", "b", "bt", "func", "td", "t", "g", "list_list_int", "dt", "list_list_float", "expression")
     class ListValue(_message.Message):
         __slots__ = ("s", "i", "f", "b", "bt", "td", "t", "g", "na", "dt", "val_type")
         class ListValueType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -409,7 +276,6 @@ class AttrDef(_message.Message):
             VT_LIST_GRAPH: _ClassVar[AttrDef.ListValue.ListValueType]
             VT_LIST_NAMED_ATTRS: _ClassVar[AttrDef.ListValue.ListValueType]
             VT_LIST_DATA_TYPE: _ClassVar[AttrDef.ListValue.ListValueType]
-
         VT_LIST_NONE: AttrDef.ListValue.ListValueType
         VT_LIST_STRING: AttrDef.ListValue.ListValueType
         VT_LIST_INT: AttrDef.ListValue.ListValueType
@@ -443,21 +309,7 @@ class AttrDef(_message.Message):
         na: _containers.RepeatedCompositeFieldContainer[NamedAttrs]
         dt: _containers.RepeatedScalarFieldContainer[int]
         val_type: AttrDef.ListValue.ListValueType
-        def __init__(
-            self,
-            s: _Optional[_Iterable[bytes]] = ...,
-            i: _Optional[_Iterable[int]] = ...,
-            f: _Optional[_Iterable[float]] = ...,
-            b: _Optional[_Iterable[bool]] = ...,
-            bt: _Optional[_Iterable[bytes]] = ...,
-            td: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ...,
-            t: _Optional[_Iterable[_Union[TensorDef, _Mapping]]] = ...,
-            g: _Optional[_Iterable[_Union[GraphDef, _Mapping]]] = ...,
-            na: _Optional[_Iterable[_Union[NamedAttrs, _Mapping]]] = ...,
-            dt: _Optional[_Iterable[int]] = ...,
-            val_type: _Optional[_Union[AttrDef.ListValue.ListValueType, str]] = ...,
-        ) -> None: ...
-
+        def __init__(self, s: _Optional[_Iterable[bytes]] = ..., i: _Optional[_Iterable[int]] = ..., f: _Optional[_Iterable[float]] = ..., b: _Optional[_Iterable[bool]] = ..., bt: _Optional[_Iterable[bytes]] = ..., td: _Optional[_Iterable[_Union[TensorDescriptor, _Mapping]]] = ..., t: _Optional[_Iterable[_Union[TensorDef, _Mapping]]] = ..., g: _Optional[_Iterable[_Union[GraphDef, _Mapping]]] = ..., na: _Optional[_Iterable[_Union[NamedAttrs, _Mapping]]] = ..., dt: _Optional[_Iterable[int]] = ..., val_type: _Optional[_Union[AttrDef.ListValue.ListValueType, str]] = ...) -> None: ...
     class ListListInt(_message.Message):
         __slots__ = ("list_list_i",)
         class ListInt(_message.Message):
@@ -465,14 +317,9 @@ class AttrDef(_message.Message):
             LIST_I_FIELD_NUMBER: _ClassVar[int]
             list_i: _containers.RepeatedScalarFieldContainer[int]
             def __init__(self, list_i: _Optional[_Iterable[int]] = ...) -> None: ...
-
         LIST_LIST_I_FIELD_NUMBER: _ClassVar[int]
         list_list_i: _containers.RepeatedCompositeFieldContainer[AttrDef.ListListInt.ListInt]
-        def __init__(
-            self,
-            list_list_i: _Optional[_Iterable[_Union[AttrDef.ListListInt.ListInt, _Mapping]]] = ...,
-        ) -> None: ...
-
+        def __init__(self, list_list_i: _Optional[_Iterable[_Union[AttrDef.ListListInt.ListInt, _Mapping]]] = ...) -> None: ...
     class ListListFloat(_message.Message):
         __slots__ = ("list_list_f",)
         class ListFloat(_message.Message):
@@ -480,16 +327,9 @@ class AttrDef(_message.Message):
             LIST_F_FIELD_NUMBER: _ClassVar[int]
             list_f: _containers.RepeatedScalarFieldContainer[float]
             def __init__(self, list_f: _Optional[_Iterable[float]] = ...) -> None: ...
-
         LIST_LIST_F_FIELD_NUMBER: _ClassVar[int]
         list_list_f: _containers.RepeatedCompositeFieldContainer[AttrDef.ListListFloat.ListFloat]
-        def __init__(
-            self,
-            list_list_f: _Optional[
-                _Iterable[_Union[AttrDef.ListListFloat.ListFloat, _Mapping]]
-            ] = ...,
-        ) -> None: ...
-
+        def __init__(self, list_list_f: _Optional[_Iterable[_Union[AttrDef.ListListFloat.ListFloat, _Mapping]]] = ...) -> None: ...
     LIST_FIELD_NUMBER: _ClassVar[int]
     S_FIELD_NUMBER: _ClassVar[int]
     I_FIELD_NUMBER: _ClassVar[int]
@@ -518,23 +358,7 @@ class AttrDef(_message.Message):
     dt: int
     list_list_float: AttrDef.ListListFloat
     expression: bytes
-    def __init__(
-        self,
-        list: _Optional[_Union[AttrDef.ListValue, _Mapping]] = ...,
-        s: _Optional[bytes] = ...,
-        i: _Optional[int] = ...,
-        f: _Optional[float] = ...,
-        b: _Optional[bool] = ...,
-        bt: _Optional[bytes] = ...,
-        func: _Optional[_Union[NamedAttrs, _Mapping]] = ...,
-        td: _Optional[_Union[TensorDescriptor, _Mapping]] = ...,
-        t: _Optional[_Union[TensorDef, _Mapping]] = ...,
-        g: _Optional[_Union[GraphDef, _Mapping]] = ...,
-        list_list_int: _Optional[_Union[AttrDef.ListListInt, _Mapping]] = ...,
-        dt: _Optional[int] = ...,
-        list_list_float: _Optional[_Union[AttrDef.ListListFloat, _Mapping]] = ...,
-        expression: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, list: _Optional[_Union[AttrDef.ListValue, _Mapping]] = ..., s: _Optional[bytes] = ..., i: _Optional[int] = ..., f: _Optional[float] = ..., b: _Optional[bool] = ..., bt: _Optional[bytes] = ..., func: _Optional[_Union[NamedAttrs, _Mapping]] = ..., td: _Optional[_Union[TensorDescriptor, _Mapping]] = ..., t: _Optional[_Union[TensorDef, _Mapping]] = ..., g: _Optional[_Union[GraphDef, _Mapping]] = ..., list_list_int: _Optional[_Union[AttrDef.ListListInt, _Mapping]] = ..., dt: _Optional[int] = ..., list_list_float: _Optional[_Union[AttrDef.ListListFloat, _Mapping]] = ..., expression: _Optional[bytes] = ...) -> None: ...
 
 class NamedAttrs(_message.Message):
     __slots__ = ("name", "attr")
@@ -544,17 +368,12 @@ class NamedAttrs(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttrDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttrDef, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ATTR_FIELD_NUMBER: _ClassVar[int]
     name: str
     attr: _containers.MessageMap[str, AttrDef]
-    def __init__(
-        self, name: _Optional[str] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ...
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., attr: _Optional[_Mapping[str, AttrDef]] = ...) -> None: ...
 
 class AttrGroups(_message.Message):
     __slots__ = ("other_group_def", "attr_group_def")
@@ -562,11 +381,7 @@ class AttrGroups(_message.Message):
     ATTR_GROUP_DEF_FIELD_NUMBER: _ClassVar[int]
     other_group_def: OtherGroupDef
     attr_group_def: _containers.RepeatedCompositeFieldContainer[AttrGroupDef]
-    def __init__(
-        self,
-        other_group_def: _Optional[_Union[OtherGroupDef, _Mapping]] = ...,
-        attr_group_def: _Optional[_Iterable[_Union[AttrGroupDef, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, other_group_def: _Optional[_Union[OtherGroupDef, _Mapping]] = ..., attr_group_def: _Optional[_Iterable[_Union[AttrGroupDef, _Mapping]]] = ...) -> None: ...
 
 class OtherGroupDef(_message.Message):
     __slots__ = ("attr",)
@@ -576,10 +391,7 @@ class OtherGroupDef(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: AttributeDef
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[AttributeDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttributeDef, _Mapping]] = ...) -> None: ...
     ATTR_FIELD_NUMBER: _ClassVar[int]
     attr: _containers.MessageMap[str, AttributeDef]
     def __init__(self, attr: _Optional[_Mapping[str, AttributeDef]] = ...) -> None: ...
@@ -596,14 +408,7 @@ class AttributeDef(_message.Message):
     f: float
     b: bool
     bt: bytes
-    def __init__(
-        self,
-        s: _Optional[bytes] = ...,
-        i: _Optional[int] = ...,
-        f: _Optional[float] = ...,
-        b: _Optional[bool] = ...,
-        bt: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, s: _Optional[bytes] = ..., i: _Optional[int] = ..., f: _Optional[float] = ..., b: _Optional[bool] = ..., bt: _Optional[bytes] = ...) -> None: ...
 
 class AttrGroupDef(_message.Message):
     __slots__ = ("tensor_attr_group", "shape_env_attr_group")
@@ -611,11 +416,7 @@ class AttrGroupDef(_message.Message):
     SHAPE_ENV_ATTR_GROUP_FIELD_NUMBER: _ClassVar[int]
     tensor_attr_group: TensorDescAttrGroupsDef
     shape_env_attr_group: ShapeEnvAttrGroupsDef
-    def __init__(
-        self,
-        tensor_attr_group: _Optional[_Union[TensorDescAttrGroupsDef, _Mapping]] = ...,
-        shape_env_attr_group: _Optional[_Union[ShapeEnvAttrGroupsDef, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, tensor_attr_group: _Optional[_Union[TensorDescAttrGroupsDef, _Mapping]] = ..., shape_env_attr_group: _Optional[_Union[ShapeEnvAttrGroupsDef, _Mapping]] = ...) -> None: ...
 
 class TensorDescAttrGroupsDef(_message.Message):
     __slots__ = ("origin_symbol_shape", "symbolic_value")
@@ -623,23 +424,10 @@ class TensorDescAttrGroupsDef(_message.Message):
     SYMBOLIC_VALUE_FIELD_NUMBER: _ClassVar[int]
     origin_symbol_shape: _containers.RepeatedScalarFieldContainer[str]
     symbolic_value: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        origin_symbol_shape: _Optional[_Iterable[str]] = ...,
-        symbolic_value: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, origin_symbol_shape: _Optional[_Iterable[str]] = ..., symbolic_value: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ShapeEnvAttrGroupsDef(_message.Message):
-    __slots__ = (
-        "symbol_to_value",
-        "value_to_symbol",
-        "symbol_to_source",
-        "replacements",
-        "symbol_check_infos",
-        "symbol_assert_infos",
-        "shape_setting",
-        "unique_sym_id",
-    )
+    __slots__ = ("symbol_to_value", "value_to_symbol", "symbol_to_source", "replacements", "symbol_check_infos", "symbol_assert_infos", "shape_setting", "unique_sym_id")
     class SymbolToValueEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -647,41 +435,27 @@ class ShapeEnvAttrGroupsDef(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
-
     class ValueToSymbolEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: int
         value: SymbolInfoDef
-        def __init__(
-            self, key: _Optional[int] = ..., value: _Optional[_Union[SymbolInfoDef, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[SymbolInfoDef, _Mapping]] = ...) -> None: ...
     class SymbolToSourceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: InputSourceDef
-        def __init__(
-            self,
-            key: _Optional[str] = ...,
-            value: _Optional[_Union[InputSourceDef, _Mapping]] = ...,
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[InputSourceDef, _Mapping]] = ...) -> None: ...
     class ReplacementsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: ReplacementDef
-        def __init__(
-            self,
-            key: _Optional[str] = ...,
-            value: _Optional[_Union[ReplacementDef, _Mapping]] = ...,
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReplacementDef, _Mapping]] = ...) -> None: ...
     SYMBOL_TO_VALUE_FIELD_NUMBER: _ClassVar[int]
     VALUE_TO_SYMBOL_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_TO_SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -698,17 +472,7 @@ class ShapeEnvAttrGroupsDef(_message.Message):
     symbol_assert_infos: _containers.RepeatedCompositeFieldContainer[SymbolCheckInfoDef]
     shape_setting: ShapeEnvSettingDef
     unique_sym_id: int
-    def __init__(
-        self,
-        symbol_to_value: _Optional[_Mapping[str, int]] = ...,
-        value_to_symbol: _Optional[_Mapping[int, SymbolInfoDef]] = ...,
-        symbol_to_source: _Optional[_Mapping[str, InputSourceDef]] = ...,
-        replacements: _Optional[_Mapping[str, ReplacementDef]] = ...,
-        symbol_check_infos: _Optional[_Iterable[_Union[SymbolCheckInfoDef, _Mapping]]] = ...,
-        symbol_assert_infos: _Optional[_Iterable[_Union[SymbolCheckInfoDef, _Mapping]]] = ...,
-        shape_setting: _Optional[_Union[ShapeEnvSettingDef, _Mapping]] = ...,
-        unique_sym_id: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, symbol_to_value: _Optional[_Mapping[str, int]] = ..., value_to_symbol: _Optional[_Mapping[int, SymbolInfoDef]] = ..., symbol_to_source: _Optional[_Mapping[str, InputSourceDef]] = ..., replacements: _Optional[_Mapping[str, ReplacementDef]] = ..., symbol_check_infos: _Optional[_Iterable[_Union[SymbolCheckInfoDef, _Mapping]]] = ..., symbol_assert_infos: _Optional[_Iterable[_Union[SymbolCheckInfoDef, _Mapping]]] = ..., shape_setting: _Optional[_Union[ShapeEnvSettingDef, _Mapping]] = ..., unique_sym_id: _Optional[int] = ...) -> None: ...
 
 class SymbolInfoDef(_message.Message):
     __slots__ = ("symbols",)
@@ -722,9 +486,7 @@ class InputSourceDef(_message.Message):
     DIM_IDX_FIELD_NUMBER: _ClassVar[int]
     input_data_idx: int
     dim_idx: int
-    def __init__(
-        self, input_data_idx: _Optional[int] = ..., dim_idx: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, input_data_idx: _Optional[int] = ..., dim_idx: _Optional[int] = ...) -> None: ...
 
 class ReplacementDef(_message.Message):
     __slots__ = ("replace_expr", "rank")
@@ -744,13 +506,7 @@ class SymbolCheckInfoDef(_message.Message):
     file: str
     line: int
     dfx: str
-    def __init__(
-        self,
-        expr: _Optional[str] = ...,
-        file: _Optional[str] = ...,
-        line: _Optional[int] = ...,
-        dfx: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, expr: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., dfx: _Optional[str] = ...) -> None: ...
 
 class ShapeEnvSettingDef(_message.Message):
     __slots__ = ("specialize_zero_one", "dynamic_mode")
@@ -758,6 +514,4 @@ class ShapeEnvSettingDef(_message.Message):
     DYNAMIC_MODE_FIELD_NUMBER: _ClassVar[int]
     specialize_zero_one: bool
     dynamic_mode: int
-    def __init__(
-        self, specialize_zero_one: _Optional[bool] = ..., dynamic_mode: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, specialize_zero_one: _Optional[bool] = ..., dynamic_mode: _Optional[int] = ...) -> None: ...

@@ -169,6 +169,10 @@ _WRITERS: Final[Mapping[str, _Writer]] = {
 }
 
 
+def _as_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(values)
+
+
 def _read_floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(shortest_float32(v) for v in values)
 
@@ -180,14 +184,14 @@ def _read_types(values: Iterable[int]) -> tuple[str | int, ...]:
 _ListReader = tuple[str, str, Callable[[Any], tuple[Any, ...]]]
 _LIST_READERS: Final[Mapping[int, _ListReader]] = {
     _ListValue.VT_LIST_STRING: ("ListString", "s", lambda values: tuple(map(_decode, values))),
-    _ListValue.VT_LIST_INT: ("ListInt", "i", tuple),
+    _ListValue.VT_LIST_INT: ("ListInt", "i", _as_tuple),
     _ListValue.VT_LIST_FLOAT: ("ListFloat", "f", _read_floats),
-    _ListValue.VT_LIST_BOOL: ("ListBool", "b", tuple),
-    _ListValue.VT_LIST_BYTES: ("ListBytes", "bt", tuple),
-    _ListValue.VT_LIST_TENSOR_DESC: ("ListTensorDesc", "td", tuple),
-    _ListValue.VT_LIST_TENSOR: ("ListTensor", "t", tuple),
-    _ListValue.VT_LIST_GRAPH: ("ListGraph", "g", tuple),
-    _ListValue.VT_LIST_NAMED_ATTRS: ("ListNamedAttrs", "na", tuple),
+    _ListValue.VT_LIST_BOOL: ("ListBool", "b", _as_tuple),
+    _ListValue.VT_LIST_BYTES: ("ListBytes", "bt", _as_tuple),
+    _ListValue.VT_LIST_TENSOR_DESC: ("ListTensorDesc", "td", _as_tuple),
+    _ListValue.VT_LIST_TENSOR: ("ListTensor", "t", _as_tuple),
+    _ListValue.VT_LIST_GRAPH: ("ListGraph", "g", _as_tuple),
+    _ListValue.VT_LIST_NAMED_ATTRS: ("ListNamedAttrs", "na", _as_tuple),
     _ListValue.VT_LIST_DATA_TYPE: ("ListType", "dt", _read_types),
 }
 
@@ -199,7 +203,7 @@ def _read_list(attr_def: proto.AttrDef) -> tuple[str, Any]:
         filled = (r for r in _LIST_READERS.values() if len(getattr(source, r[1])))
         reader = next(filled, _LIST_READERS[_ListValue.VT_LIST_STRING])
     name, field, convert = reader
-    return cast(str, name), convert(getattr(source, field))
+    return name, convert(getattr(source, field))
 
 
 def _read_list_list_int(attr_def: proto.AttrDef) -> tuple[str, Any]:
