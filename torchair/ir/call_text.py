@@ -62,7 +62,7 @@ def print_call(op: CallOp, printer: Printer) -> None:
     if op.attributes:
         printer.print_op_attributes(op.attributes)
     printer.print_string(" : ")
-    printer.print_operation_type(op)
+    printer.print_function_type(op.operand_types, op.result_types)
 
 
 def _print_value(value: Any, printer: Printer, single: bool) -> None:

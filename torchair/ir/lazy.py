@@ -45,6 +45,9 @@ class LazyDialect(Dialect):
 class LazyContext(Context):
     """A Context that loads a ``LazyDialect`` without its operations and finds them one by one."""
 
+    find_other_op: Callable[[str], type[Operation] | None] | None = None
+    """Asked for operations that no registered dialect has (custom operators of this process)."""
+
     def load_registered_dialect(self, name: str) -> None:
         dialect = self._registered_dialects[name]() if name in self._registered_dialects else None
         if not isinstance(dialect, LazyDialect):
@@ -69,9 +72,14 @@ class LazyContext(Context):
             if found is not None:
                 private.remember_op(self, found)
                 return found
+        elif self.find_other_op is not None:
+            found = self.find_other_op(name)
+            if found is not None:
+                return found
         return super().get_optional_op(name, dialect_stack=dialect_stack)
 
     def clone(self) -> LazyContext:
         copy = LazyContext(self.allow_unregistered)
         private.set_context_tables(copy, self)
+        copy.find_other_op = self.find_other_op
         return copy
