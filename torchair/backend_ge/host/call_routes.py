@@ -39,12 +39,12 @@ PythonFunction = Callable[[list[object]], list[object]]
 # A Scalar argument cannot be inf, nan or complex on the proxy route. These overloads compute the
 # same with the scalar as a wrapped number, which is what the Scalar overloads do inside.
 _TENSOR_OVERLOADS = {
-    f"aten::{name}.Scalar": (name, "Tensor")
+    f"aten::{name}.Scalar": name
     for name in (
         *("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge"),
         *("fill", "fill_", "masked_fill", "masked_fill_"),
     )
-} | {f"aten::where.{overload}": ("where", "self") for overload in ("ScalarOther", "ScalarSelf")}
+}
 
 _DTYPE_GETTERS = {torch.float8_e8m0fnu: "torch_dtype_float8_e8m0fnu"}
 
@@ -81,14 +81,11 @@ Route = ProxyRoute | DispatcherRoute | PythonRoute
 
 
 @dataclass(frozen=True, slots=True)
-class WrappedNumber:
-    """A Python number bound to a Tensor argument: an operand of the program.
+class Constant:
+    """A tensor that a route adds to the program; equal keys mean the same tensor."""
 
-    The text keeps apart what compares equal: True, 1 and 1.0, or 0.0 and -0.0.
-    """
-
-    text: str
-    value: complex = field(compare=False)
+    key: str
+    build: Callable[[], torch.Tensor] = field(compare=False)
 
 
 def choose_route(
@@ -101,12 +98,12 @@ def choose_route(
 ) -> Route:
     """The first route that carries the call.
 
-    ``tensor_id`` numbers a Slot or WrappedNumber and raises ValueError for anything else.
+    ``tensor_id`` numbers a Slot or Constant and raises ValueError for anything else.
     """
     schema = schema_of(op)
     bound = bind_arguments(schema, args, kwargs)
     counts = result_counts(schema, n_results)
-    for attempt in (_proxy_route, _tensor_overload_route, _dispatcher_route):
+    for attempt in (_proxy_route, _tensor_overload_route, _filled_copy_route, _dispatcher_route):
         try:
             route = attempt(schema, bound, counts, tensor_id)
         except Inexpressible:
@@ -142,13 +139,35 @@ def _tensor_overload_route(
 ) -> Route:
     if schema.target not in _TENSOR_OVERLOADS:
         raise Inexpressible("no overload with a Tensor in place of the Scalar")
-    name, overload = _TENSOR_OVERLOADS[schema.target]
-    tensor_schema = schema_of(getattr(getattr(torch.ops.aten, name), overload))
+    tensor_schema = schema_of(getattr(torch.ops.aten, _TENSOR_OVERLOADS[schema.target]).Tensor)
     rebound = [
         replace(argument, spec=spec)
         for argument, spec in zip(bound, tensor_schema.arguments, strict=True)
     ]
     return _proxy_route(tensor_schema, rebound, counts, tensor_id)
+
+
+def _filled_copy_route(
+    schema: OpSchema, bound: list[BoundArgument], counts: list[int] | None, tensor_id: TensorId
+) -> Route:
+    """A tensor full of inf, nan or a complex number: a copy of one element, expanded."""
+    if schema.target not in ("aten::full", "aten::scalar_tensor"):
+        raise Inexpressible("no call that fills")
+    values: dict[str, Any] = {argument.spec.name: argument.value for argument in bound}
+    size, value = values.pop("size", []), values.get("fill_value", values.get("s"))
+    if values["layout"] not in (None, torch.strided) or values["pin_memory"]:
+        raise Inexpressible("a layout or memory that a copy would lose")
+    if values["device"] not in (None, torch.device("cpu")):
+        raise Inexpressible("another device")
+
+    def build() -> torch.Tensor:
+        with _disable_current_modes():
+            return torch.full((), value, dtype=values["dtype"], device="cpu").expand(size)
+
+    constant = Constant(f"full {size} {type(value).__name__} {value!r} {values['dtype']}", build)
+    clone = schema_of(torch.ops.aten.clone.default)
+    copied = bind_arguments(clone, (constant,), {"memory_format": torch.contiguous_format})
+    return _proxy_route(clone, copied, counts, tensor_id)
 
 
 def _dispatcher_route(
@@ -291,7 +310,9 @@ def _with_wrapped_numbers(tensor_id: TensorId) -> TensorId:
             raise Inexpressible("this torch does not give out wrapped numbers")
         if type(value) is int and not -(2**63) <= value < 2**63:
             raise Inexpressible(f"{value} does not fit 64 bits")
-        return tensor_id(WrappedNumber(f"{type(value).__name__} {value!r}", value))
+        # The text keeps apart what compares equal: True, 1 and 1.0, or 0.0 and -0.0.
+        key = f"{type(value).__name__} {value!r}"
+        return tensor_id(Constant(key, functools.partial(wrapped_number, value)))
 
     return numbered
 

@@ -16,13 +16,12 @@ import torch
 from torchair import _native
 from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
 from torchair.backend_ge.host.call_routes import (
+    Constant,
     DispatcherRoute,
     ProxyRoute,
     PythonRoute,
     Route,
-    WrappedNumber,
     choose_route,
-    wrapped_number,
 )
 from torchair.backend_ge.host.proxy import Proxy, from_capsules, load_proxy, to_capsules
 
@@ -109,13 +108,16 @@ class Program:
         inputs = list(inputs)
         if len(inputs) != self._n_inputs:
             raise ValueError(f"the program takes {self._n_inputs} inputs, not {len(inputs)}")
+        with ExitStack() as guards:
+            guards.enter_context(torch._C._AutoDispatchBelowADInplaceOrView())
+            if torch._C._is_any_autocast_enabled():
+                guards.enter_context(torch._C._DisableAutocast())
+            return from_capsules(self._run_native(inputs))
+
+    def _run_native(self, inputs: list[torch.Tensor]) -> list[_native.Capsule]:
+        capsules = to_capsules(inputs)
         try:
-            with ExitStack() as guards:
-                guards.enter_context(torch._C._AutoDispatchBelowADInplaceOrView())
-                if torch._C._is_any_autocast_enabled():
-                    guards.enter_context(torch._C._DisableAutocast())
-                handles = to_capsules(inputs)
-                results = self._native.run(handles)
+            return self._native.run(capsules)
         except _native.OperatorError as error:
             instruction, text = error.args
             origin, op = self._origins[instruction]
@@ -123,7 +125,6 @@ class Program:
         finally:
             if self._written_inputs:
                 self._advance_versions(inputs)
-        return from_capsules(results)
 
     def _advance_versions(self, inputs: Sequence[torch.Tensor]) -> None:
         """Lets autograd see the writes, which are made below the layer that counts them."""
@@ -138,7 +139,7 @@ class _Values:
     def __init__(self, trace: Trace) -> None:
         self.count = 0
         self._slots: dict[object, int] = {}
-        self._wrapped: dict[WrappedNumber, int] = {}
+        self._added: dict[Constant, int] = {}
         self.constants: list[tuple[int, torch.Tensor]] = []
         self.inputs = [self.define(slot) for slot in trace.inputs]
         for slot, tensor in trace.constants.items():
@@ -155,20 +156,20 @@ class _Values:
         return slot in self._slots
 
     def number(self, operand: object) -> int:
-        if isinstance(operand, WrappedNumber):
-            return self._number_wrapped(operand)
+        if isinstance(operand, Constant):
+            return self._number_constant(operand)
         if not isinstance(operand, Slot):
             raise ValueError(f"a tensor argument must be a Slot, found {operand!r}")
         if operand not in self._slots:
             raise ValueError(f"{operand} is used before its definition")
         return self._slots[operand]
 
-    def _number_wrapped(self, number: WrappedNumber) -> int:
-        if number not in self._wrapped:
-            self._wrapped[number] = self.count
-            self.constants.append((self.count, wrapped_number(number.value)))
+    def _number_constant(self, constant: Constant) -> int:
+        if constant not in self._added:
+            self._added[constant] = self.count
+            self.constants.append((self.count, constant.build()))
             self.count += 1
-        return self._wrapped[number]
+        return self._added[constant]
 
 
 @dataclass(slots=True)

@@ -68,6 +68,16 @@ SERIALIZED_MEMORY_FORMATS: dict[torch.memory_format, int] = {
 }
 
 
+# torch reads a list of Scalar as a list of float or int, which the operator then refuses.
+_LIST_NAMES = {
+    "TensorType": "as_tensors",
+    "IntType": "as_ints",
+    "SymIntType": "as_ints",
+    "FloatType": "as_floats",
+    "BoolType": "as_bools",
+}
+
+
 class Inexpressible(Exception):
     """A route cannot carry a call: not an error, the next route is tried."""
 
@@ -157,15 +167,10 @@ class _Encoder:
                 return _enumerator(kind, value)
 
     def _encode_list(self, kind: str, values: Sequence[object]) -> dict[str, object]:
-        items = [self._encode_one(kind, value) for value in values]
-        names = {name for item in items for name in item}
-        if len(names) != 1:
-            raise Inexpressible("a list of numbers of several types")
-        plural = {"as_tensor": "as_tensors", "as_int": "as_ints", "as_float": "as_floats"}
-        name = names.pop()
-        if name not in plural and name != "as_bool":
+        if kind not in _LIST_NAMES:
             raise Inexpressible(f"a list of {kind}")
-        return {plural.get(name, "as_bools"): [item[name] for item in items]}
+        items = [self._encode_one(kind, value) for value in values]
+        return {_LIST_NAMES[kind]: [value for item in items for value in item.values()]}
 
     def _encode_optional_tensors(
         self, spec: ArgumentSpec, values: Sequence[object]

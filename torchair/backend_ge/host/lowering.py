@@ -1,0 +1,348 @@
+"""GE graph -> flat ATen program for one set of input shapes; and the interpreter that needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.backend_ge.host.kernels.registry import Kernel, kernels
+from torchair.backend_ge.host.program import Program
+from torchair.backend_ge.host.tracing import (
+    KNOWN_LIMIT,
+    DataDependentError,
+    Tracer,
+    active,
+    real_execution,
+)
+from torchair.dialects.ge.dialect import GeOp
+from torchair.errors import EngineError, TorchairError
+from torchair.ir import element_types
+from torchair.ir.location import name_of, source_of
+from torchair.ir.values import decode
+from torchair.ir.weights import WeightAttr
+
+Scalar = int | float | bool
+
+
+@dataclass(slots=True)
+class Node:
+    """One GE node, decoded once per graph.
+
+    Args:
+        op: the operation.
+        kernel: its kernel; None for ``Const``.
+        inputs: per registry input, a value, a list of values or None.
+        attributes: all attributes, defaults filled in, element types as torch dtypes.
+        defaults: default of each attribute.
+        constant: value of a ``Const``.
+    """
+
+    op: GeOp
+    kernel: Kernel | None
+    inputs: list[Any]
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    defaults: dict[str, Any] = field(default_factory=dict[str, Any])
+    constant: torch.Tensor | None = None
+
+    def describe(self) -> tuple[str, str | None]:
+        """Node name with the ATen operator it came from, and the user's source line."""
+        name = node_name(self.op)
+        origin = name_of(self.op.location)
+        label = name if origin is None else f"{name} ({self.op.name}, from {origin})"
+        return label, source_of(self.op.location)
+
+
+@dataclass
+class HostGraph:
+    """A GE graph ready to be specialised.
+
+    Args:
+        arguments: the graph's inputs.
+        nodes: in execution order.
+        results: operands of NetOutput.
+    """
+
+    arguments: list[SSAValue]
+    nodes: list[Node]
+    results: list[SSAValue]
+
+
+def node_name(op: GeOp) -> str:
+    """Name of a node in the emitted graph when known, else its GE type."""
+    found = op.attributes.get("ge.node_name")
+    return str(decode(found)) if found is not None else op.name[3:]
+
+
+def read_graph(module: ModuleOp) -> HostGraph:
+    """Decode a ge module.
+
+    Raises:
+        EngineError: naming every operator without a host kernel.
+    """
+    function = next(op for op in module.ops if isinstance(op, FuncOp))
+    block = function.body.block
+    nodes: list[Node] = []
+    results: list[SSAValue] = []
+    missing: dict[str, str | None] = {}
+    for op in block.ops:
+        if not isinstance(op, GeOp):
+            raise EngineError(f"'{op.name}' is not a GE operation", op=op.name)
+        if op.name == "ge.NetOutput":
+            results = list(op.arguments()[0])
+            continue
+        node = _read_node(op)
+        if node.kernel is None and node.constant is None:
+            missing.setdefault(op.name, source_of(op.location))
+        nodes.append(node)
+    if missing:
+        listed = ", ".join(f"{n} ({s or 'unknown source'})" for n, s in missing.items())
+        raise EngineError(
+            f"{len(missing)} operators have no host kernel: {listed}",
+            hint="run on an NPU (config.engine = 'cann'), or add kernels under backend_ge/host/kernels",
+        )
+    return HostGraph(list(block.args), nodes, results)
+
+
+def _read_node(op: GeOp) -> Node:
+    values = op.arguments()
+    count = len(op.spec.inputs)
+    if op.name in ("ge.Const", "ge.Constant"):
+        return Node(op, None, [], constant=constant_tensor(op, values[0]))
+    attributes: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    for spec, parameter, value in zip(
+        op.spec.attrs.values(), op.schema.parameters[count:], values[count:], strict=True
+    ):
+        attributes[spec.name] = _plain(value)
+        defaults[spec.name] = _plain(parameter.default)
+    return Node(op, kernels().get(op.name[3:]), values[:count], attributes, defaults)
+
+
+def _plain(value: Any) -> Any:
+    """Element types become torch dtypes; everything else is plain already."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Attribute) and not isinstance(
+        value, DenseIntOrFPElementsAttr | WeightAttr
+    ):
+        return getattr(torch, element_types.to_name(value), None)
+    return value
+
+
+def constant_tensor(op: GeOp, value: Any) -> torch.Tensor:
+    """The tensor of a ``Const``; a weight handle is read once."""
+    type_: Any = op.results[0].type
+    dtype = getattr(torch, element_types.to_name(type_.element_type))
+    shape = type_.get_shape()
+    with real_execution():
+        if isinstance(value, WeightAttr):
+            if value.data.read is None:
+                label = value.data.key
+                raise EngineError(
+                    f"the bytes of weight '{label}' are not available",
+                    hint="dump the graph with its weights, or pass them as inputs",
+                )
+            raw = torch.frombuffer(bytearray(value.data.read()), dtype=torch.uint8)
+            return raw.view(dtype).reshape(shape)
+        values = list(value.get_values())
+        if len(values) == 1:
+            return torch.full(shape, values[0], dtype=dtype)
+        return torch.tensor(values, dtype=dtype).reshape(shape)
+
+
+def specialise(
+    graph: HostGraph, inputs: Sequence[torch.Tensor | Scalar]
+) -> tuple[Program, list[int]]:
+    """Flatten a graph for the shapes of these inputs.
+
+    Returns:
+        The program and the positions of the tensor inputs it takes.
+
+    Raises:
+        DataDependentError: some shape depends on tensor data.
+        EngineError: a kernel refused its inputs.
+    """
+    tracer = Tracer()
+    values: dict[SSAValue, Any] = {}
+    positions: list[int] = []
+    for index, (argument, given) in enumerate(zip(graph.arguments, inputs, strict=True)):
+        if isinstance(given, torch.Tensor):
+            values[argument] = tracer.add_input(given)
+            positions.append(index)
+        else:
+            values[argument] = scalar_tensor(given)
+    assigns: list[tuple[Any, Any]] = []
+    for index, node in enumerate(graph.nodes):
+        tracer.origin = index
+        if node.op.name == "ge.Assign" and _is_final_assign(node, graph):
+            assigns.append((values[node.inputs[0]], values[node.inputs[1]]))
+            continue
+        _trace_node(node, values, tracer)
+    outputs = _finish(graph, values, tracer, assigns)
+    with real_execution():
+        return Program(tracer.trace(outputs)), positions
+
+
+def scalar_tensor(value: Scalar) -> torch.Tensor:
+    """A Python number given for a graph input: int64, float32 or bool, as GE's host Data."""
+    kind = torch.bool if isinstance(value, bool) else None
+    if kind is None:
+        kind = torch.int64 if isinstance(value, int) else torch.float64
+    with real_execution():
+        return torch.tensor(value, dtype=kind)
+
+
+def _is_final_assign(node: Node, graph: HostGraph) -> bool:
+    """An Assign to a graph input that nothing waits for: done after everything else is computed."""
+    unused = all(r.first_use is None for r in node.op.results)
+    return unused and any(node.inputs[0] is a for a in graph.arguments)
+
+
+def _trace_node(node: Node, values: dict[SSAValue, Any], tracer: Tracer) -> None:
+    if node.constant is not None:
+        values[node.op.results[0]] = node.constant
+        return
+    kernel = node.kernel
+    assert kernel is not None, "read_graph refuses nodes without a kernel"
+    inputs = [_lookup(v, values) for v in node.inputs]
+    try:
+        if kernel.metadata or (not kernel.random and _all_known(inputs, tracer)):
+            with real_execution():
+                results = kernel(inputs, node.attributes, node.defaults)
+        else:
+            fakes = [_to_fake(v, tracer) for v in inputs]
+            with active(tracer):
+                results = kernel(fakes, node.attributes, node.defaults)
+    except (DataDependentError, TorchairError):
+        raise
+    except Exception as error:
+        raise node_error(node, error) from error
+    bind_results(node, results, values)
+
+
+def node_error(node: Node, error: Exception) -> EngineError:
+    """An EngineError that names the GE node, the ATen operator and the source line."""
+    label, source = node.describe()
+    return EngineError(
+        f"the host device failed in node {label}: {error}",
+        op=name_of(node.op.location) or node.op.name,
+        loc=source,
+        hint="compare the shapes and dtypes above with the eager call at this line",
+    )
+
+
+def bind_results(node: Node, results: Any, values: dict[SSAValue, Any]) -> None:
+    """Bind a kernel's outputs to the node's results (dynamic outputs flattened)."""
+    flat = list(results) if isinstance(results, list | tuple) else [results]
+    for result, value in zip(node.op.results, flat, strict=False):
+        values[result] = value
+
+
+def _lookup(value: Any, values: dict[SSAValue, Any]) -> Any:
+    if isinstance(value, list):
+        return [values[v] for v in value]
+    return None if value is None else values[value]
+
+
+def _all_known(inputs: list[Any], tracer: Tracer) -> bool:
+    """Whether every input is a small real tensor."""
+    flat = [t for v in inputs for t in (v if isinstance(v, list) else [v]) if t is not None]
+    return all(
+        not isinstance(t, torch._subclasses.fake_tensor.FakeTensor) and t.numel() <= KNOWN_LIMIT
+        for t in flat
+    )
+
+
+def _to_fake(value: Any, tracer: Tracer) -> Any:
+    if isinstance(value, list):
+        return [_to_fake(v, tracer) for v in value]
+    if value is None or isinstance(value, torch._subclasses.fake_tensor.FakeTensor):
+        return value
+    return tracer.fake_of(value)
+
+
+def _finish(
+    graph: HostGraph,
+    values: dict[SSAValue, Any],
+    tracer: Tracer,
+    assigns: list[tuple[Any, Any]],
+) -> list[torch.Tensor]:
+    """Outputs get storage of their own, then inputs are written.
+
+    GE gives every output a fresh buffer; and since the graph is functional, an assigned value or an
+    output that is a view of an input means its contents before any write.
+    """
+    inputs = [values[a] for a in graph.arguments]
+    taken = {_storage(t) for t in inputs if _is_fake(t)}
+    outputs: list[torch.Tensor] = []
+    for value in graph.results:
+        output = _to_fake(values[value], tracer)
+        if _storage(output) in taken or id(output) in tracer.reals:
+            output = tracer.record(torch.clone, output)
+        taken.add(_storage(output))
+        outputs.append(output)
+    sources: list[torch.Tensor] = []
+    borrowed = {_storage(t) for t in inputs if _is_fake(t)}
+    for _, value in assigns:
+        source = _to_fake(value, tracer)
+        sources.append(
+            tracer.record(torch.clone, source) if _storage(source) in borrowed else source
+        )
+    for (target, _), source in zip(assigns, sources, strict=True):
+        tracer.record(torch.ops.aten.copy_.default, target, source)
+    return outputs
+
+
+def _is_fake(value: Any) -> bool:
+    return isinstance(value, torch._subclasses.fake_tensor.FakeTensor)
+
+
+def _storage(value: torch.Tensor) -> int:
+    return value.untyped_storage()._cdata
+
+
+def interpret(graph: HostGraph, inputs: Sequence[torch.Tensor | Scalar]) -> list[torch.Tensor]:
+    """Run a graph node by node on real tensors (graphs with data-dependent shapes).
+
+    Raises:
+        EngineError: a kernel failed.
+    """
+    values: dict[SSAValue, Any] = {}
+    for argument, given in zip(graph.arguments, inputs, strict=True):
+        values[argument] = given if isinstance(given, torch.Tensor) else scalar_tensor(given)
+    assigns: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for node in graph.nodes:
+        if node.constant is not None:
+            values[node.op.results[0]] = node.constant
+        elif node.op.name == "ge.Assign" and _is_final_assign(node, graph):
+            assigns.append((values[node.inputs[0]], values[node.inputs[1]]))
+        else:
+            _interpret_node(node, values)
+    given_storages = {_storage(values[a]) for a in graph.arguments}
+    outputs: list[torch.Tensor] = []
+    for value in graph.results:
+        output = values[value]
+        outputs.append(output.clone() if _storage(output) in given_storages else output)
+        given_storages.add(_storage(outputs[-1]))
+    for target, source in [(t, s.clone()) for t, s in assigns]:
+        target.copy_(source)
+    return outputs
+
+
+def _interpret_node(node: Node, values: dict[SSAValue, Any]) -> None:
+    assert node.kernel is not None, "read_graph refuses nodes without a kernel"
+    inputs = [_lookup(v, values) for v in node.inputs]
+    try:
+        with real_execution():
+            results = node.kernel(inputs, node.attributes, node.defaults)
+    except TorchairError:
+        raise
+    except Exception as error:
+        raise node_error(node, error) from error
+    bind_results(node, results, values)
