@@ -154,7 +154,8 @@ def _filled_copy_route(
     if schema.target not in ("aten::full", "aten::scalar_tensor"):
         raise Inexpressible("no call that fills")
     values: dict[str, Any] = {argument.spec.name: argument.value for argument in bound}
-    size, value = values.pop("size", []), values.get("fill_value", values.get("s"))
+    size = values.get("size", [])
+    value: Any = values["s"] if "s" in values else values["fill_value"]
     if values["layout"] not in (None, torch.strided) or values["pin_memory"]:
         raise Inexpressible("a layout or memory that a copy would lose")
     if values["device"] not in (None, torch.device("cpu")):

@@ -351,16 +351,18 @@ def _written_inputs(trace: Trace) -> list[int]:
         schema = schema_of(call.op)
         by_alias: dict[str, object] = {}
         for argument in bind_arguments(schema, call.args, call.kwargs):
-            values = (
-                argument.value if isinstance(argument.value, list | tuple) else [argument.value]
-            )
-            for slot in values:
-                root = base.get(slot, slot)
-                by_alias.update(dict.fromkeys(argument.spec.aliases, root))
-                if argument.spec.writes:
-                    written.add(root)
+            if not argument.spec.aliases:
+                continue
+            roots = [base.get(slot, slot) for slot in _slots_in(argument.value)]
+            by_alias.update((alias, root) for alias in argument.spec.aliases for root in roots)
+            written.update(roots if argument.spec.writes else ())
         for index, slot in enumerate(call.results):
             returned = schema.returns[min(index, len(schema.returns) - 1)]
             for alias in returned.aliases & by_alias.keys():
                 base.setdefault(slot, by_alias[alias])
     return [index for index, slot in enumerate(trace.inputs) if slot in written]
+
+
+def _slots_in(value: object) -> list[Slot]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [slot for slot in values if isinstance(slot, Slot)]
