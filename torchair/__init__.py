@@ -1,1 +1,35 @@
-"""torchair: a graph-mode compiler backend of torch.compile for Ascend NPUs."""
+"""torchair: a graph-mode compiler backend of torch.compile for Ascend NPUs.
+
+    import torch, torchair
+
+    backend = torchair.get_npu_backend(compiler_config=torchair.CompilerConfig())
+    model = torch.compile(model, backend=backend, dynamic=True)
+
+Importing this package has no side effects; everything is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "CompilerConfig": "torchair.config",
+    "get_npu_backend": "torchair.frontend.dynamo",
+    "get_compiler": "torchair.frontend.dynamo",
+}
+_MODULES = ("config", "errors", "ge", "ops", "scope", "inference", "tools")
+
+__all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"torchair.{name}")
+    raise AttributeError(f"module 'torchair' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

@@ -18,7 +18,7 @@ def get_dialects() -> dict[str, Callable[[], Dialect]]:
 
 
 def make_context() -> LazyContext:
-    """A Context with builtin, func, every torch namespace, ge and torchair, each loaded on first use.
+    """A Context with builtin, func, the torch namespaces, ge and torchair, loaded on first use.
 
     Operators of custom namespaces are found when this process defined them (an import, or the
     ``#aten.schema`` attributes of the module being parsed).

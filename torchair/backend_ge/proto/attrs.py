@@ -26,7 +26,7 @@ _ListValue = proto.AttrDef.ListValue
 
 LIST_VAL_TYPES: Final[Mapping[str, int]] = {
     # What the GE Python frontend has always written: VT_LIST_NONE for strings.
-    "ListString": _ListValue.VT_LIST_NONE,
+    "ListString": _ListValue.VT_LIST_STRING,
     "ListInt": _ListValue.VT_LIST_INT,
     "ListFloat": _ListValue.VT_LIST_FLOAT,
     "ListBool": _ListValue.VT_LIST_BOOL,

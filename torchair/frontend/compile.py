@@ -1,0 +1,188 @@
+"""One FX graph through all stages: import, passes, conversion, emission, engine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from torchair.backend_ge.emit import emit, serialize
+from torchair.backend_ge.engines import Executable, get_engine
+from torchair.config import Snapshot
+from torchair.errors import EngineError
+from torchair.frontend.artifacts import StageDump
+from torchair.frontend.fx_import import import_graph
+from torchair.frontend.outputs import OutputPlan, plan_outputs
+from torchair.frontend.report import CompileReport
+from torchair.ir.conversion import argument_attributes
+from torchair.passes import pipelines
+from torchair.passes.driver import StageTime, quiet_gc, run_passes
+from torchair.tools.context import make_context
+
+_ids = itertools.count()
+
+
+class CompiledGraph:
+    """A compiled FX graph, called with the graph's flat arguments.
+
+    Attributes:
+        report: what the compile did.
+    """
+
+    _boxed_call = True
+
+    def __init__(
+        self,
+        executable: Executable | None,
+        positions: Sequence[int],
+        constants: Sequence[torch.Tensor],
+        outputs: OutputPlan,
+        report: CompileReport,
+    ) -> None:
+        self._executable = executable
+        self._positions = list(positions)
+        self._constants = list(constants)
+        self._outputs = outputs
+        self.report = report
+
+    def __call__(self, *args: Any) -> list[Any]:
+        arguments = args[0] if len(args) == 1 and isinstance(args[0], list) else list(args)
+        results: list[torch.Tensor] = []
+        if self._executable is not None:
+            available = [*arguments, *self._constants]
+            results = self._executable.run([available[i] for i in self._positions])
+        values = self._outputs.assemble(arguments, results)
+        if isinstance(args[0] if args else None, list):
+            arguments.clear()  # boxed convention: the callee frees its arguments early
+        return values
+
+
+def compile_fx_graph(
+    graph_module: GraphModule,
+    config: Snapshot,
+    *,
+    role: str = "inference",
+    kinds: dict[str, str] | None = None,
+) -> CompiledGraph:
+    """Compile one AOT-functional FX graph.
+
+    Args:
+        graph_module: nodes carry ``meta["val"]``.
+        config: frozen options.
+        role: ``inference``, ``forward`` or ``backward``; part of the graph's name.
+        kinds: argument kinds by placeholder name.
+
+    Raises:
+        UnsupportedOpError, ConversionError: all calls that cannot be converted, at once.
+        EngineError: the engine refused the graph.
+    """
+    report = CompileReport(f"graph_{next(_ids)}_{role}")
+    dump = StageDump(config.debug.ir_dump.path, report.name)
+    clock = _Clock(report.stages)
+    outputs = plan_outputs(graph_module)
+    count = sum(n.op == "placeholder" for n in graph_module.graph.nodes)
+    report.nodes["fx"] = sum(n.op == "call_function" for n in graph_module.graph.nodes)
+    with quiet_gc():
+        imported = import_graph(graph_module, outputs.computed, kinds=kinds)
+        clock.lap("import")
+        module = imported.module
+        report.nodes["aten"] = _count(module)
+        dump.module("import", module)
+        _run_pipeline(module, config, dump, report)
+        clock.reset()
+        report.nodes["ge"] = _count(module)
+        model = emit(module, report.name)
+        data = serialize(model)
+        report.graph_bytes = len(data)
+        clock.lap("emit")
+    _dump_graph(dump, model, module)
+    clock.reset()
+    positions = _argument_positions(module, count)
+    executable = None
+    if not _is_empty(module):
+        executable = get_engine(config.engine).compile(data, _engine_options(config))
+        clock.lap("engine")
+    report.files = dump.files
+    return CompiledGraph(executable, positions, imported.constants, outputs, report)
+
+
+def _run_pipeline(
+    module: ModuleOp, config: Snapshot, dump: StageDump, report: CompileReport
+) -> None:
+    def observe(name: str, current: ModuleOp) -> None:
+        if name == "convert-aten-to-ge":
+            report.nodes["aten optimised"] = before[0]
+        before[0] = _count(current)
+        dump.module(name, current)
+
+    before = [0]
+    passes = pipelines.build(pipelines.MAX_AUTOTUNE)
+    report.stages += run_passes(
+        make_context(), module, passes, verify=config.debug.verify, observer=observe
+    )
+
+
+class _Clock:
+    """Process CPU time between laps."""
+
+    def __init__(self, stages: list[StageTime]) -> None:
+        self.stages = stages
+        self.reset()
+
+    def reset(self) -> None:
+        self.start = time.process_time()
+
+    def lap(self, name: str) -> None:
+        self.stages.append(StageTime(name, time.process_time() - self.start))
+        self.reset()
+
+
+def _function(module: ModuleOp) -> FuncOp:
+    return next(op for op in module.ops if isinstance(op, FuncOp))
+
+
+def _count(module: ModuleOp) -> int:
+    """Operations of the graph, its terminator not counted."""
+    return sum(1 for _ in _function(module).body.block.ops) - 1
+
+
+def _is_empty(module: ModuleOp) -> bool:
+    function = _function(module)
+    return not function.function_type.outputs.data and _count(module) == 0
+
+
+def _argument_positions(module: ModuleOp, placeholders: int) -> list[int]:
+    """For each Data of the ge graph, its position among the runtime arguments and constants."""
+    positions: list[int] = []
+    for entry in argument_attributes(_function(module)):
+        index = entry.get("torchair.index")
+        if not isinstance(index, IntegerAttr):
+            raise EngineError(
+                "a graph input does not say which argument it is",
+                hint=f"passes must keep the attribute torchair.index ({placeholders} arguments)",
+            )
+        positions.append(index.value.data)
+    return positions
+
+
+def _dump_graph(dump: StageDump, model: Any, module: ModuleOp) -> None:
+    if dump.folder is None:
+        return
+    from torchair.backend_ge.graph_picture import draw_graph
+    from torchair.backend_ge.graph_text import to_pbtxt
+
+    dump.text("graph.pbtxt", to_pbtxt(model))
+    dump.text("graph.svg", draw_graph(module))
+
+
+def _engine_options(config: Snapshot) -> dict[str, Any]:
+    return {
+        "host.max_programs": config.host.max_programs,
+        "host.threads": config.host.threads,
+    }

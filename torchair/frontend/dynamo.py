@@ -1,0 +1,143 @@
+"""The torch.compile backend: dynamo graph -> AOT autograd -> ``compile_fx_graph``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.partitioners import default_partition
+from torch._guards import TracingContext
+from torch.fx import GraphModule
+
+from torchair.config import CompilerConfig, Snapshot, apply_options
+from torchair.frontend.compile import CompiledGraph, compile_fx_graph
+from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.report import CompileReport
+
+
+class NpuFxCompiler:
+    """``(gm, example_inputs) -> callable`` for one AOT graph; usable as ``fw_compiler`` of any backend.
+
+    Args:
+        config: frozen options.
+        role: ``inference``, ``forward`` or ``backward``.
+        reports: list that receives the report of every compile.
+    """
+
+    def __init__(
+        self, config: Snapshot, role: str = "inference", reports: list[CompileReport] | None = None
+    ) -> None:
+        self.config = config
+        self.role = role
+        self.reports: list[CompileReport] = [] if reports is None else reports
+
+    def __call__(self, gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
+        _run_hook(self.config.post_grad_custom_pre_pass, gm, example_inputs, self.config)
+        _run_hook(self.config.post_grad_custom_post_pass, gm, example_inputs, self.config)
+        compiled: CompiledGraph = compile_fx_graph(
+            gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
+        )
+        self.reports.append(compiled.report)
+        if self.config.debug.run_eagerly:
+            return _boxed(gm)
+        return compiled
+
+
+class NpuBackend:
+    """The object that ``get_npu_backend`` returns; pass it as ``torch.compile(backend=...)``.
+
+    Attributes:
+        reports: a ``CompileReport`` per compiled graph, oldest first.
+    """
+
+    def __init__(
+        self,
+        compiler_config: CompilerConfig | None = None,
+        custom_decompositions: dict[Any, Callable[..., Any]] | None = None,
+    ) -> None:
+        self.compiler_config = compiler_config or CompilerConfig()
+        self.custom_decompositions = dict(custom_decompositions or {})
+        self.reports: list[CompileReport] = []
+        self.__name__ = "torchair"
+
+    def __call__(self, gm: GraphModule, example_inputs: Any, **kwargs: Any) -> Callable[..., Any]:
+        config = self.compiler_config
+        options = kwargs.get("options")
+        if options:
+            config = apply_options(config, options)
+        snapshot = config.snapshot()
+        _warn_mode(snapshot)
+        decompositions = {**default_decompositions(), **self.custom_decompositions}
+        return aot_autograd(
+            fw_compiler=NpuFxCompiler(snapshot, "forward", self.reports),
+            bw_compiler=NpuFxCompiler(snapshot, "backward", self.reports),
+            inference_compiler=NpuFxCompiler(snapshot, "inference", self.reports),
+            decompositions=decompositions,
+            partition_fn=default_partition,
+            keep_inference_input_mutations=snapshot.experimental_config.keep_inference_input_mutations,
+        )(gm, example_inputs)
+
+
+def get_npu_backend(
+    *,
+    compiler_config: CompilerConfig | None = None,
+    custom_decompositions: dict[Any, Callable[..., Any]] | None = None,
+) -> NpuBackend:
+    """Make a backend for ``torch.compile``.
+
+    Args:
+        compiler_config: options; defaults when None. Never modified.
+        custom_decompositions: ``{OpOverload: function}``, overriding the defaults.
+    """
+    return NpuBackend(compiler_config, custom_decompositions)
+
+
+def get_compiler(compiler_config: CompilerConfig | None = None) -> NpuFxCompiler:
+    """Make a compiler ``(gm, example_inputs) -> callable`` for a backend of your own.
+
+    Use it as ``fw_compiler`` of ``aot_module_simplified`` with ``get_decompositions()``.
+    """
+    return NpuFxCompiler((compiler_config or CompilerConfig()).snapshot())
+
+
+def torchair_backend(gm: GraphModule, example_inputs: Any, **kwargs: Any) -> Callable[..., Any]:
+    """Entry point for ``torch.compile(backend="torchair")``."""
+    return NpuBackend()(gm, example_inputs, **kwargs)
+
+
+def _argument_kinds(gm: GraphModule, role: str) -> dict[str, str]:
+    """Which arguments are parameters or buffers, from AOT's metadata."""
+    context = TracingContext.try_get()
+    metadata = None if context is None else context.fw_metadata
+    if metadata is None or role == "backward":
+        return {}
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    static = [i for i in metadata.static_input_indices if i < len(placeholders)]
+    return {placeholders[i].name: "parameter" for i in static}
+
+
+def _run_hook(hook: Any, gm: GraphModule, example_inputs: Any, config: Snapshot) -> None:
+    if hook is not None:
+        hook(gm, example_inputs, config)
+
+
+def _warn_mode(config: Snapshot) -> None:
+    if config.mode != "max-autotune" and not config.debug.run_eagerly:
+        warnings.warn(
+            f"mode '{config.mode}' runs the max-autotune path: capture and replay is not part of "
+            "this version",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _boxed(gm: GraphModule) -> Callable[[list[Any]], Any]:
+    def run(arguments: list[Any]) -> Any:
+        with torch.no_grad():
+            return gm(*arguments)
+
+    run._boxed_call = True  # pyright: ignore
+    return run

@@ -1,0 +1,44 @@
+"""What one compile did: times, node counts, files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchair.passes.driver import StageTime
+
+
+@dataclass
+class CompileReport:
+    """Report of one compiled graph.
+
+    Args:
+        name: graph name, e.g. ``graph_0_inference``.
+        stages: CPU seconds of each stage in order: import, every pass, emission, engine.
+        nodes: node counts by level: ``fx``, ``aten``, ``aten optimised``, ``ge``.
+        files: artefacts written.
+        graph_bytes: size of the serialized GE graph.
+    """
+
+    name: str
+    stages: list[StageTime] = field(default_factory=list[StageTime])
+    nodes: dict[str, int] = field(default_factory=dict[str, int])
+    files: list[Path] = field(default_factory=list[Path])
+    graph_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds of all stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {1e3 * self.seconds:.1f} ms CPU, GE graph {self.graph_bytes} bytes"]
+        lines.append("  nodes  " + ", ".join(f"{k} {v}" for k, v in self.nodes.items()))
+        width = max((len(stage.name) for stage in self.stages), default=0)
+        for stage in self.stages:
+            per_node = 1e6 * stage.seconds / max(1, self.nodes.get("fx", 1))
+            lines.append(
+                f"  {stage.name:<{width}}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node"
+            )
+        lines.extend(f"  wrote {path}" for path in self.files)
+        return "\n".join(lines)
