@@ -1,0 +1,39 @@
+"""The canonicalize pass: one module of small patterns per family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from torchair.ir.rewrite import sweep
+from torchair.passes.canonicalize import arithmetic, casts, copies, symbolic, views
+
+PATTERNS = (
+    *views.PATTERNS,
+    *copies.PATTERNS,
+    *casts.PATTERNS,
+    *arithmetic.PATTERNS,
+    *symbolic.PATTERNS,
+)
+
+
+@dataclass(frozen=True)
+class CanonicalizePass(ModulePass):
+    """Removes operators that compute what is already there, and merges chains of views.
+
+        %1 = aten._unsafe_view(%0, size = [2, 12])
+        %2 = aten.view(%1, size = [2, 3, 4])        ->   %2 = aten.view(%0, size = [2, 3, 4])
+        %3 = aten.mul.Tensor(%2, 1.0)                    use(%2)
+        use(%3)
+
+    A copy stays when its source or the copy itself is written, or when it leaves the function.
+    Numeric class: exact. Shown by: test/lit/passes/canonicalize.mlir
+    """
+
+    name = "canonicalize"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        sweep(op, PATTERNS)

@@ -1,0 +1,100 @@
+"""Whether a fresh tensor may become a second name of the tensor it was copied from.
+
+A copy is not redundant when the copy or its source is written in place, when the copy leaves the
+function (the caller may write it), or when a view of it needs strides that the source lacks.
+"""
+
+from __future__ import annotations
+
+import re
+
+from xdsl.ir import Operation, SSAValue
+
+from torchair.dialects.aten import table
+from torchair.ir import interned
+from torchair.ir.calls import CallOp
+from torchair.ir.schema import Schema
+
+_WALK_LIMIT = 256
+_ALIAS_RESULT = re.compile(r"->.*\(\w")
+_UNMARKED_ALIASES = ("aten._unsafe_view", "_c10d_functional.wait_tensor")
+"""Operators whose result shares its operand's storage although the schema does not say so."""
+_STRIDE_BLIND_READERS = frozenset(
+    ("aten.copy_", "aten.mm", "aten.bmm", "aten.addmm", "aten.baddbmm")
+)
+"""Readers whose result has the same strides whatever the strides of their operands."""
+
+
+def may_become(result: SSAValue, source: SSAValue) -> bool:
+    """Whether ``result``, a fresh tensor with the value of ``source``, may be replaced by it."""
+    return (_has_plain_strides(source) or _has_stride_blind_readers(result)) and not (
+        _leaves_or_is_written(result) or _is_written(_root(source))
+    )
+
+
+def is_view_op(op: Operation) -> bool:
+    """Whether a result of the operation may share storage with an operand."""
+    if not isinstance(op, CallOp):
+        return True
+    return op.name in _UNMARKED_ALIASES or _aliases(op.schema)
+
+
+def _aliases(schema: Schema) -> bool:
+    return "view" in table.tags(schema.name) or _ALIAS_RESULT.search(schema.text) is not None
+
+
+def _root(value: SSAValue) -> SSAValue:
+    """The tensor whose storage a value shares, through any number of views."""
+    while isinstance(owner := value.owner, CallOp) and is_view_op(owner) and owner.operands:
+        value = owner.operands[0]
+    return value
+
+
+def _has_plain_strides(value: SSAValue) -> bool:
+    """Whether a copy of the value would have the value's own strides: it is dense, or has none."""
+    if interned.shape_of(value.type) == ():
+        return True
+    owner = value.owner
+    return isinstance(owner, CallOp) and not is_view_op(owner)
+
+
+def _has_stride_blind_readers(value: SSAValue) -> bool:
+    return all(use.operation.name in _STRIDE_BLIND_READERS for use in value.uses)
+
+
+def _leaves_or_is_written(value: SSAValue) -> bool:
+    return _reaches(value, and_return=True)
+
+
+def _is_written(value: SSAValue) -> bool:
+    return _reaches(value, and_return=False)
+
+
+def _reaches(value: SSAValue, and_return: bool) -> bool:
+    """Whether a writer (or the function's return) uses the value or a view of it."""
+    pending = [value]
+    steps = 0
+    while pending:
+        for use in pending.pop().uses:
+            steps += 1
+            op = use.operation
+            if not isinstance(op, CallOp):
+                if and_return:
+                    return True
+                continue
+            if steps > _WALK_LIMIT or _writes_operand(op, use.index):
+                return True
+            if is_view_op(op):
+                pending.extend(op.results)
+    return False
+
+
+def _writes_operand(op: CallOp, index: int) -> bool:
+    if op.schema.pure or not any(p.writes for p in op.schema.parameters):
+        return False
+    end = 0
+    for parameter, count in zip(op.schema.parameters, op.operand_counts(), strict=True):
+        end += count
+        if index < end:
+            return parameter.writes
+    return False
