@@ -84,7 +84,7 @@ def compile_fx_graph(
     """
     report = CompileReport(f"graph_{next(_ids)}_{role}")
     dump = StageDump(config.debug.ir_dump.path, report.name)
-    clock = _Clock(report.stages)
+    clock = StageClock(report.stages)
     outputs = plan_outputs(graph_module)
     count = sum(n.op == "placeholder" for n in graph_module.graph.nodes)
     report.nodes["fx"] = sum(n.op == "call_function" for n in graph_module.graph.nodes)
@@ -128,7 +128,7 @@ def _run_pipeline(
     )
 
 
-class _Clock:
+class StageClock:
     """Process CPU time between laps."""
 
     def __init__(self, stages: list[StageTime]) -> None:

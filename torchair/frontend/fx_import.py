@@ -84,6 +84,7 @@ def import_graph(
     outputs: Sequence[Node | None] | None = None,
     name: str = "forward",
     kinds: dict[str, str] | None = None,
+    mutations: Sequence[tuple[Node, Node]] = (),
 ) -> ImportedGraph:
     """Import an AOT-functional FX graph.
 
@@ -92,11 +93,12 @@ def import_graph(
         outputs: nodes to return instead of all outputs of the graph (None entries are dropped).
         name: function name.
         kinds: argument kinds by placeholder name (``parameter``, ``buffer``, ``input``).
+        mutations: (placeholder, value) pairs: the placeholder is overwritten with the value.
 
     Raises:
         UnsupportedOpError: naming every node that has no representation.
     """
-    return _Importer(graph_module, kinds or {}).run(outputs, name)
+    return _Importer(graph_module, kinds or {}).run(outputs, name, mutations)
 
 
 class _Importer:
@@ -108,7 +110,12 @@ class _Importer:
         self.schemas: dict[str, None] = {}
         self.lifted: dict[Node, torch.Tensor] = {}
 
-    def run(self, outputs: Sequence[Node | None] | None, name: str) -> ImportedGraph:
+    def run(
+        self,
+        outputs: Sequence[Node | None] | None,
+        name: str,
+        mutations: Sequence[tuple[Node, Node]],
+    ) -> ImportedGraph:
         nodes = list(self.graph_module.graph.nodes)
         placeholders = [n for n in nodes if n.op == "placeholder"]
         self._find_lifted(nodes)
@@ -130,6 +137,8 @@ class _Importer:
             elif node.op in ("call_module", "call_method"):
                 self.problems.append(f"{node.op} {node.target} ({node.name})")
         self._raise_problems()
+        for target, value in mutations:
+            self._mutate(target, value, block)
         returned = [self.values[n] for n in outputs or () if n is not None]
         returned = [v for v in returned if isinstance(v, SSAValue)]
         append_op(block, create_op(ReturnOp, returned, [], {}))
@@ -142,6 +151,13 @@ class _Importer:
                 [aten.SchemaAttr(text) for text in self.schemas]
             )
         return ImportedGraph(module, list(self.lifted.values()), [n.name for n in arguments])
+
+    def _mutate(self, target: Node, value: Node, block: Block) -> None:
+        cls = aten.lookup("aten.copy_")
+        assert cls is not None
+        place, source = self.values[target], self.values[value]
+        values = [place, source, *[REQUIRED_VALUE] * (len(cls.schema.parameters) - 2)]
+        append_op(block, cls.build_call(values, [place.type], _location(value)))
 
     def _find_lifted(self, nodes: list[Node]) -> None:
         """Large constants become arguments, so that their bytes are never copied."""
