@@ -6,7 +6,8 @@ properties), so the verifier memoises it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -24,7 +25,9 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
 
 from torchair.ir import interned
-from torchair.ir.schema import REQUIRED_VALUE, Parameter, Role
+from torchair.ir.private import operands_of
+from torchair.ir.schema import REQUIRED_VALUE, Parameter, Role, Schema
+from torchair.ir.values import decode
 from torchair.ir.weights import WeightAttr
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class ControlType(ParametrizedAttribute, TypeAttribute):
 control_type = ControlType()
 SEGMENTS = "operandSegmentSizes"
 _RESERVED = {SEGMENTS}
+_TENSOR_ROLES = (Role.REQUIRED, Role.OPTIONAL, Role.VARIADIC, Role.MASKED)
 _LISTS = {
     "ints": "int",
     "floats": "float",
@@ -59,7 +63,7 @@ def control_count(op: CallOp) -> int:
     if not op.schema.has_control:
         return 0
     count = 0
-    for operand in reversed(op.operands):
+    for operand in reversed(operands_of(op)):
         if operand.type != control_type:
             break
         count += 1
@@ -73,24 +77,31 @@ def operand_counts(op: CallOp) -> list[int]:
         VerifyException: the operands do not fit the schema.
     """
     schema = op.schema
+    total = len(operands_of(op)) - control_count(op)
     explicit = op.properties.get(SEGMENTS)
-    total = len(op.operands) - control_count(op)
-    if isinstance(explicit, DenseArrayBase):
-        counts = [int(n) for n in explicit.get_values()]  # pyright: ignore
-        if len(counts) != len(schema.parameters) or sum(counts) != total or min(counts) < 0:
-            raise VerifyException(
-                f"operandSegmentSizes {counts} does not describe {total} operands of {schema.text}"
-            )
-        return counts
-    counts = [1 if p.role is Role.REQUIRED else 0 for p in schema.parameters]
+    if explicit is not None:
+        return _explicit_counts(schema, decode(explicit), total)
+    counts = list(schema.base_counts)
     rest = total - sum(counts)
-    if rest < 0 or (rest and schema.variable != 1):
-        raise VerifyException(f"{total} operands do not fit {schema.text}")
     if rest:
-        for index, parameter in enumerate(schema.parameters):
-            if Role.REQUIRED < parameter.role < Role.STATIC:
-                counts[index] = rest
+        if rest < 0 or schema.variable != 1:
+            raise VerifyException(f"{total} operands do not fit {schema.text}")
+        counts[schema.variable_index] = rest
     return counts
+
+
+def _explicit_counts(schema: Schema, counts: Any, total: int) -> list[int]:
+    fits = (
+        isinstance(counts, list)
+        and len(cast("list[Any]", counts)) == len(schema.parameters)
+        and sum(counts) == total
+        and min(counts, default=0) >= 0
+    )
+    if not fits:
+        raise VerifyException(
+            f"operandSegmentSizes {counts} does not describe {total} operands of {schema.text}"
+        )
+    return cast("list[int]", counts)
 
 
 def verify_call(op: CallOp) -> None:
@@ -114,34 +125,31 @@ def verify_call(op: CallOp) -> None:
 
 
 def _verify_parameter(
-    op: CallOp, parameter: Parameter, held: tuple[Attribute, ...], static: Attribute | None
+    op: CallOp, parameter: Parameter, held: Sequence[Attribute], static: Attribute | None
 ) -> None:
-    role, name, count = parameter.role, parameter.name, len(held)
-    where = f"argument '{name}' of {op.schema.text}"
+    role, count = parameter.role, len(held)
+    where = f"argument '{parameter.name}' of {op.schema.text}"
     if role is Role.STATIC and count:
         raise VerifyException(f"{where} must be static")
     if role in (Role.REQUIRED, Role.OPTIONAL, Role.SCALAR) and count > 1:
         raise VerifyException(f"{where} takes one value, got {count}")
-    if role in (Role.REQUIRED, Role.OPTIONAL, Role.VARIADIC, Role.MASKED):
-        for type_ in held:
-            if not isinstance(type_, TensorType | UnrankedTensorType):
-                scalar_ok = role is Role.REQUIRED and not op.schema.has_control
-                if not (scalar_ok and type_ in _SCALARS):
-                    raise VerifyException(f"{where} must be a tensor, got {type_}")
-    else:
-        for type_ in held:
-            if type_ not in _SCALARS:
-                raise VerifyException(f"{where} must be i64, f64 or i1, got {type_}")
-    if static is None:
-        if not count and parameter.default is REQUIRED_VALUE and role is not Role.VARIADIC:
-            raise VerifyException(f"{where} is missing")
+    takes_scalar = role is Role.REQUIRED and not op.schema.has_control
+    for type_ in held:
+        _verify_operand(role, type_, takes_scalar, where)
+    if static is not None:
+        _verify_static(parameter, static, count, where)
+    elif not count and parameter.default is REQUIRED_VALUE and role is not Role.VARIADIC:
+        raise VerifyException(f"{where} is missing")
+
+
+def _verify_operand(role: Role, type_: Attribute, takes_scalar: bool, where: str) -> None:
+    if role not in _TENSOR_ROLES:
+        if type_ not in _SCALARS:
+            raise VerifyException(f"{where} must be i64, f64 or i1, got {type_}")
         return
-    if isinstance(static, NoneType):
-        if not parameter.nullable:
-            raise VerifyException(f"{where} must not be none")
-        return
-    _verify_static(parameter, static, where)
-    _verify_holes(role, static, count, where)
+    is_tensor = isinstance(type_, TensorType | UnrankedTensorType)
+    if not is_tensor and not (takes_scalar and type_ in _SCALARS):
+        raise VerifyException(f"{where} must be a tensor, got {type_}")
 
 
 def _verify_holes(role: Role, static: Attribute, count: int, where: str) -> None:
@@ -183,7 +191,16 @@ def _is_kind(kind: str, value: Attribute) -> bool:
     return False
 
 
-def _verify_static(parameter: Parameter, static: Attribute, where: str) -> None:
+def _verify_static(parameter: Parameter, static: Attribute, count: int, where: str) -> None:
+    if isinstance(static, NoneType):
+        if not parameter.nullable:
+            raise VerifyException(f"{where} must not be none")
+        return
+    _verify_static_kind(parameter, static, where)
+    _verify_holes(parameter.role, static, count, where)
+
+
+def _verify_static_kind(parameter: Parameter, static: Attribute, where: str) -> None:
     kind = parameter.kind
     if parameter.role in (Role.VARIADIC, Role.OPTIONAL):
         raise VerifyException(f"{where} must be an SSA value, got {static}")

@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
-from xdsl.dialects.builtin import DenseArrayBase, UnitAttr
 from xdsl.ir import Attribute, Operation, OpTraits, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import NoMemoryEffect, OpTrait
-from xdsl.utils.exceptions import VerifyException
 
 from torchair.ir import call_text, call_verify
-from torchair.ir.interned import DYNAMIC, boolean, segments
+from torchair.ir.call_values import SEGMENTS, encode_call, read_arguments
 from torchair.ir.private import UNKNOWN_LOCATION, create_op
-from torchair.ir.schema import REQUIRED_VALUE, Role, Schema
-from torchair.ir.values import decode, encode_list, encode_scalar
+from torchair.ir.schema import Schema
 
-SEGMENTS = "operandSegmentSizes"
 CallT = TypeVar("CallT", bound="CallOp")
 
 
@@ -53,17 +49,17 @@ class CallOp(Operation):
             controls: control operands (schemas with ``has_control``).
             attributes: discardable attributes; ownership passes to the operation.
         """
-        operands, properties = _encode(cls, values)
+        operands, properties = encode_call(cls, values)
         operands.extend(controls)
         return create_op(cls, operands, result_types, properties, location, attributes)
 
     def arguments(self) -> list[Any]:
         """One Python value per schema parameter, defaults filled in; tensors are SSA values."""
-        return _read(self)
+        return read_arguments(self)
 
     def argument(self, name: str) -> Any:
         """Value of one parameter by name."""
-        return _read(self)[self.schema.positions[name]]
+        return read_arguments(self)[self.schema.positions[name]]
 
     def operand_counts(self) -> list[int]:
         """Number of operands held by each parameter."""
@@ -95,96 +91,4 @@ def make_call_class(
     return type(schema.name, (base,), namespace)
 
 
-def _encode(
-    cls: type[CallOp], values: Sequence[object]
-) -> tuple[list[SSAValue], dict[str, Attribute]]:
-    operands: list[SSAValue] = []
-    properties: dict[str, Attribute] = {}
-    counts: list[int] = []
-    irregular = 0
-    single = cls.single_floats
-    for parameter, value in zip(cls.schema.parameters, values, strict=True):
-        role = parameter.role
-        if isinstance(value, SSAValue):
-            operands.append(value)
-            counts.append(1)
-            irregular += role is Role.LIST
-            continue
-        before = len(operands)
-        if value is not REQUIRED_VALUE:
-            if isinstance(value, list | tuple):
-                _encode_list(parameter.name, role, value, operands, properties, single, parameter)
-            elif value != parameter.default or type(value) is not type(parameter.default):
-                if not (value is None and role in (Role.OPTIONAL, Role.VARIADIC)):
-                    properties[parameter.name] = encode_scalar(value, single)
-        if role is Role.REQUIRED:
-            irregular += 1
-        counts.append(len(operands) - before)
-    if irregular or cls.schema.variable > 1:
-        properties[SEGMENTS] = segments(counts)
-    return operands, properties
-
-
-def _encode_list(
-    name: str,
-    role: Role,
-    value: Sequence[object],
-    operands: list[SSAValue],
-    properties: dict[str, Attribute],
-    single: bool,
-    parameter: Any,
-) -> None:
-    dynamic = [v for v in value if isinstance(v, SSAValue)]
-    operands.extend(dynamic)
-    if role is Role.VARIADIC and len(dynamic) == len(value):
-        return
-    if role is Role.MASKED:
-        properties[name] = encode_list([isinstance(v, SSAValue) for v in value])
-        return
-    default = parameter.default
-    if not dynamic and isinstance(default, list) and list(value) == default:
-        return
-    properties[name] = encode_list(value, single)
-
-
-def _read(op: CallOp) -> list[Any]:
-    operands = op._operands  # pyright: ignore[reportPrivateUsage]
-    properties = op.properties
-    values: list[Any] = []
-    position = 0
-    counts = call_verify.operand_counts(op)
-    for parameter, count in zip(op.schema.parameters, counts, strict=True):
-        held = operands[position : position + count]
-        position += count
-        static = properties.get(parameter.name)
-        role = parameter.role
-        if static is not None and count == 0:
-            value = decode(static)
-            values.append([None] * len(value) if role is Role.MASKED else value)
-        elif static is not None:
-            values.append(_merge(decode(static), held, role))
-        elif role is Role.VARIADIC or role is Role.MASKED:
-            values.append(list(held))
-        elif count:
-            values.append(held[0])
-        else:
-            values.append(None if parameter.default is REQUIRED_VALUE else parameter.default)
-    return values
-
-
-def _merge(static: list[Any], held: Sequence[SSAValue], role: Role) -> list[Any]:
-    dynamic = iter(held)
-    if role is Role.MASKED:
-        return [next(dynamic) if present else None for present in static]
-    return [
-        next(dynamic) if v == DYNAMIC or isinstance(v, UnitAttr) else v for v in static
-    ]
-
-
-def segment_sizes(op: Operation) -> tuple[int, ...] | None:
-    """The explicit operand segment sizes, None when they follow from the schema."""
-    found = op.properties.get(SEGMENTS)
-    return tuple(found.get_values()) if isinstance(found, DenseArrayBase) else None  # pyright: ignore
-
-
-__all__ = ["SEGMENTS", "CallOp", "boolean", "make_call_class", "segment_sizes"]
+__all__ = ["SEGMENTS", "CallOp", "make_call_class"]

@@ -88,6 +88,10 @@ class Schema:
     positions: dict[str, int] = field(default_factory=dict[str, int])
     variable: int = 0
     """How many parameters may hold a number of operands other than one."""
+    base_counts: tuple[int, ...] = ()
+    """Operands per parameter when every variable parameter is empty."""
+    variable_index: int = -1
+    """Position of the first variable parameter."""
 
     @staticmethod
     def make(
@@ -100,6 +104,9 @@ class Schema:
         pure: bool = True,
     ) -> Schema:
         """Build a schema and precompute its lookups."""
+        variable = [
+            i for i, p in enumerate(parameters) if Role.REQUIRED < p.role < Role.STATIC
+        ]
         return Schema(
             name,
             tuple(parameters),
@@ -108,7 +115,9 @@ class Schema:
             has_control,
             pure,
             {parameter.name: i for i, parameter in enumerate(parameters)},
-            sum(Role.REQUIRED < parameter.role < Role.STATIC for parameter in parameters),
+            len(variable),
+            tuple(int(p.role is Role.REQUIRED) for p in parameters),
+            variable[0] if variable else -1,
         )
 
     @property
