@@ -9,16 +9,9 @@ from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.copies import replace_by_copy
+from torchair.passes.dtype_rules import INTEGERS, loses_nothing
 
 _CASTS = ("prims.convert_element_type", "aten._to_copy")
-_INTEGERS = {
-    "bool": (0, 1), "uint8": (0, 8), "int8": (7, 7), "int16": (15, 15), "int32": (31, 31),
-    "int64": (63, 63), "uint16": (0, 16), "uint32": (0, 32), "uint64": (0, 64),
-}  # fmt: skip
-"""Bits of the largest negative (0 when unsigned) and positive magnitude."""
-_FLOATS = {"float16": (11, 5), "bfloat16": (8, 8), "float32": (24, 8), "float64": (53, 11)}
-"""Bits of significand and exponent."""
-_COMPLEX = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
 def is_plain_cast(op: CallOp) -> bool:
@@ -28,24 +21,6 @@ def is_plain_cast(op: CallOp) -> bool:
     others = {name: op.argument(name) for name in ("layout", "device", "pin_memory")}
     memory_format = op.argument("memory_format")
     return not any(others.values()) and memory_format in (None, "preserve_format")
-
-
-def loses_nothing(source: Attribute, target: Attribute) -> bool:
-    """Whether every value of one element type is a value of another."""
-    a, b = element_types.to_name(source), element_types.to_name(target)
-    if a == b:
-        return True
-    if b in _COMPLEX:
-        a, b = _COMPLEX.get(a, a), _COMPLEX[b]
-        if a == b:
-            return True
-    if a in _INTEGERS and b in _INTEGERS:
-        return all(x <= y for x, y in zip(_INTEGERS[a], _INTEGERS[b], strict=True))
-    if a in _INTEGERS and b in _FLOATS:
-        return max(_INTEGERS[a]) <= _FLOATS[b][0]
-    if a in _FLOATS and b in _FLOATS:
-        return all(x <= y for x, y in zip(_FLOATS[a], _FLOATS[b], strict=True))
-    return False
 
 
 @pattern(*_CASTS)
@@ -73,8 +48,8 @@ def merge_casts(op: CallOp, rewriter: Rewriter) -> None:
 def _is_saturating(source: Attribute, target: Attribute) -> bool:
     """Float to integer: what happens out of range depends on the type one starts from."""
     return (
-        element_types.to_name(source) not in _INTEGERS
-        and element_types.to_name(target) in _INTEGERS
+        element_types.to_name(source) not in INTEGERS
+        and element_types.to_name(target) in INTEGERS
         and element_types.to_name(target) != "bool"
     )
 
