@@ -1,1 +1,160 @@
-"""Converters: matmul."""
+"""Matrix products; a transpose of the last two dimensions is folded into their attributes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.dialects.ge import builder as ge
+from torchair.ir import interned
+from torchair.passes.convert_aten_to_ge.dims import shape
+from torchair.passes.convert_aten_to_ge.operands import has_type
+from torchair.passes.convert_aten_to_ge.recipes import (
+    element_name,
+    like,
+    require,
+    scale,
+    unsqueeze,
+    untransposed,
+)
+from torchair.passes.convert_aten_to_ge.registry import converts
+
+_SMALL_INTS = ("int8", "int16", "uint8")
+"""Products of these are computed in int32: exact, since both wrap around."""
+
+
+def _product(
+    x1: SSAValue, x2: SSAValue, out: Attribute, operator: str, bias: SSAValue | None = None
+) -> SSAValue:
+    """``operator(x1, x2)``; small integers are widened and narrowed again."""
+    result = interned.element_type(out)
+    if element_name(x1) in _SMALL_INTS and result != interned.i32:
+        wide = interned.tensor(shape(out), interned.i32)
+        values = [v if v is None else ge.cast_to(v, interned.i32) for v in (x1, x2, bias)]
+        product = _product(cast(SSAValue, values[0]), cast(SSAValue, values[1]), wide, operator)
+        return ge.cast_to(product, result)
+    require(operator, x1, x2)
+    batched = operator.startswith("Batch")
+    names = ("adj_x1", "adj_x2") if batched else ("transpose_x1", "transpose_x2")
+    x1, first = untransposed(x1)
+    x2, second = untransposed(x2)
+    flags = {name: True for name, flag in zip(names, (first, second), strict=True) if flag}
+    inputs = (x1, x2) if bias is None else (x1, x2, bias)
+    return ge.call(operator, *inputs, out=out, **flags)
+
+
+def _added(product: SSAValue, addend: SSAValue, beta: Any, alpha: Any, out: Attribute) -> SSAValue:
+    """``beta * addend + alpha * product``; ``addend`` is ignored when beta is 0, as in PyTorch."""
+    product = scale(product, alpha)
+    if isinstance(beta, int | float) and beta == 0:
+        return product
+    return ge.Add(product, scale(addend, beta), out=out)
+
+
+def _is_one(number: Any) -> bool:
+    return isinstance(number, int | float) and number == 1
+
+
+def _is_row(bias: SSAValue, out: Attribute) -> bool:
+    """Whether a bias is a vector as long as the result's rows."""
+    size = shape(bias)
+    return len(size) == 1 and (size[0] != 1 or shape(out)[-1] == 1)
+
+
+@converts("mm(Tensor self, Tensor mat2) -> Tensor")
+def mm(self: Any, mat2: Any, out: Any) -> Any:
+    return _product(self, mat2, out, "MatMul")
+
+
+@converts("_int_mm(Tensor self, Tensor mat2) -> Tensor")
+def int_mm(self: Any, mat2: Any, out: Any) -> Any:
+    return _product(self, mat2, out, "MatMulV2")
+
+
+@converts("bmm(Tensor self, Tensor mat2) -> Tensor")
+def bmm(self: Any, mat2: Any, out: Any) -> Any:
+    return _product(self, mat2, out, "BatchMatMul")
+
+
+@converts(
+    "addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
+)
+def addmm(self: Any, mat1: Any, mat2: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    fused = _is_one(beta) and _is_one(alpha) and _is_row(self, out)
+    if fused and element_name(mat1) not in _SMALL_INTS:
+        return _product(mat1, mat2, out, "MatMulV2", self)
+    return _added(_product(mat1, mat2, out, "MatMulV2"), self, beta, alpha, out)
+
+
+@converts(
+    "baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
+)
+def baddbmm(self: Any, batch1: Any, batch2: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    return _added(_product(batch1, batch2, out, "BatchMatMul"), self, beta, alpha, out)
+
+
+@converts(
+    "addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
+)
+def addbmm(self: Any, batch1: Any, batch2: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    batch = shape(batch1)[0]
+    full = like(out, [batch, *shape(out)])
+    products = _product(batch1, batch2, full, "BatchMatMul")
+    return _added(ge.ReduceSum(products, [0], out=out), self, beta, alpha, out)
+
+
+@converts("mv(Tensor self, Tensor vec) -> Tensor")
+def mv(self: Any, vec: Any, out: Any) -> Any:
+    column = like(out, [*shape(out), 1])
+    return ge.Squeeze(_product(self, unsqueeze(vec, [1]), column, "MatMul"), axis=[1], out=out)
+
+
+@converts("addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor")
+def addmv(self: Any, mat: Any, vec: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    return _added(mv(mat, vec, out), self, beta, alpha, out)
+
+
+@converts("dot(Tensor self, Tensor tensor) -> Tensor")
+def dot(self: Any, tensor: Any, out: Any) -> Any:
+    if not has_type("Dot", ge.element(self)):
+        return ge.ReduceSum(ge.Mul(self, tensor, out=self.type), [0], out=out)
+    one = like(out, [1])
+    return ge.Squeeze(ge.Dot(self, tensor, out=one), axis=[0], out=out)
+
+
+@converts("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor")
+def linear(input: Any, weight: Any, out: Any, bias: Any = None) -> Any:
+    if len(shape(weight)) == 1:
+        product = matmul(input, weight, out)
+        return product if bias is None else ge.Add(product, bias, out=out)
+    if len(shape(input)) == 1:
+        row = like(out, [1, *shape(out)])
+        return ge.Squeeze(linear(unsqueeze(input, [0]), weight, row, bias), axis=[0], out=out)
+    batched = len(shape(input)) > 2
+    operator, name = ("BatchMatMulV2", "adj_x2") if batched else ("MatMulV2", "transpose_x2")
+    require(operator, input, weight)
+    if bias is not None and not _is_row(bias, out):
+        return ge.Add(linear(input, weight, out), bias, out=out)
+    inputs = (input, weight) if bias is None else (input, weight, bias)
+    original, transposed = untransposed(weight)
+    if transposed:
+        return ge.call(operator, input, original, *inputs[2:], out=out)
+    return ge.call(operator, *inputs, out=out, **{name: True})
+
+
+@converts("matmul(Tensor self, Tensor other) -> Tensor")
+def matmul(self: Any, other: Any, out: Any) -> Any:
+    left, right = len(shape(self)), len(shape(other))
+    if left == 1 and right == 1:
+        return dot(self, other, out)
+    sizes = list(shape(out))
+    first = unsqueeze(self, [0]) if left == 1 else self
+    second = unsqueeze(other, [1]) if right == 1 else other
+    axis = len(sizes) - 1 if left == 1 else len(sizes)
+    operator = "MatMul" if left <= 2 and right <= 2 else "BatchMatMul"
+    if left > 1 and right > 1:
+        return _product(self, other, out, operator)
+    sizes.insert(axis, 1)
+    full = like(out, sizes)
+    return ge.Squeeze(_product(first, second, full, operator), axis=[axis], out=out)
