@@ -1,7 +1,7 @@
 """Dialects whose operation classes are made on first use, and the Context that asks for them.
 
-With a plain ``xdsl.context.Context`` (stock ``xdsl-opt``) a ``LazyDialect`` builds all its classes once,
-which is slower and still right.
+With a plain ``xdsl.context.Context`` (stock ``xdsl-opt``) a ``LazyDialect`` builds all its classes
+once, which is slower and still right.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class CsePass(ModulePass):
         %2 = aten.t(%0) ...       ->     use(%1, %1)
         use(%1, %2)
 
-    Operations that write, draw random numbers or carry control edges are never merged.
+    Operations that write, draw random numbers or carry control edges are never merged, nor are
+    two operations between which one writes.
     Numeric class: exact. Shown by: test/lit/passes/cse.mlir
     """
 
@@ -45,12 +46,17 @@ def merge_equal_ops(block: Block) -> int:
         wide[last] = list(private.operands_of(last))
     merged = 0
     for op in private.iter_ops(block):
-        if not isinstance(op, CallOp) or not op.schema.pure:
+        if not isinstance(op, CallOp):
             continue
+        if not op.schema.pure:
+            if any(parameter.writes for parameter in op.schema.parameters):
+                known.clear()
+            continue
+        properties = op.properties.items()
         key = (
             op.__class__,
             private.operands_of(op),
-            tuple(sorted(op.properties.items())) if len(op.properties) > 1 else (*op.properties.items(),),
+            tuple(sorted(properties)) if len(properties) > 1 else tuple(properties),
             tuple([r.type for r in op.results]),
             tuple(op.attributes.items()),
         )

@@ -68,8 +68,8 @@ class PromoteDtypesPass(ModulePass):
         %2 = aten.add.Tensor(%c, %1)
 
     Symbolic scalars in tensor positions become 0-d tensors; Python numbers stay; result types never
-    change. Some eager kernels read a 0-d operand of a half-precision operator in float32; here it is
-    rounded first.
+    change. Some eager kernels read a 0-d operand of a half-precision operator in float32; here it
+    is rounded first.
     Numeric class: exact. Shown by: test/lit/passes/promote-dtypes.mlir
     """
 

@@ -28,7 +28,7 @@ _STRIDE_BLIND_READERS = frozenset(
 def may_become(result: SSAValue, source: SSAValue) -> bool:
     """Whether ``result``, a fresh tensor with the value of ``source``, may be replaced by it."""
     return (_has_plain_strides(source) or _has_stride_blind_readers(result)) and not (
-        _leaves_or_is_written(result) or _is_written(_root(source))
+        leaves_or_is_written(result) or _is_written(_root(source))
     )
 
 
@@ -62,7 +62,8 @@ def _has_stride_blind_readers(value: SSAValue) -> bool:
     return all(use.operation.name in _STRIDE_BLIND_READERS for use in value.uses)
 
 
-def _leaves_or_is_written(value: SSAValue) -> bool:
+def leaves_or_is_written(value: SSAValue) -> bool:
+    """Whether a tensor or a view of it is returned, or written in place."""
     return _reaches(value, and_return=True)
 
 
