@@ -286,7 +286,7 @@ def test_every_default_in_the_registry_round_trips() -> None:
 @pytest.mark.parametrize(
     ("attr_type", "value", "val_type"),
     [
-        ("ListString", ["a"], 0),
+        ("ListString", ["a"], 1),
         ("ListInt", [1], 2),
         ("ListInt", [], 2),
         ("ListFloat", [1.0], 3),
