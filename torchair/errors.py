@@ -34,9 +34,10 @@ class TorchairError(Exception):
         self.op = op
         self.loc = loc
         self.hint = hint
-        super().__init__(self._message())
+        super().__init__(self.message())
 
-    def _message(self) -> str:
+    def message(self) -> str:
+        """The full text: what, expected, found, operator, source, and the ``Try:`` line."""
         lines = [self.what]
         if self.expected is not None:
             lines.append(f"  expected: {self.expected}")

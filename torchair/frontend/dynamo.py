@@ -16,6 +16,7 @@ from torchair.config import CompilerConfig, Snapshot, apply_options
 from torchair.frontend.compile import CompiledGraph, compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.report import CompileReport
+from torchair.frontend.surfacing import surfaced
 
 
 class NpuFxCompiler:
@@ -64,21 +65,25 @@ class NpuBackend:
         self.__name__ = "torchair"
 
     def __call__(self, gm: GraphModule, example_inputs: Any, **kwargs: Any) -> Callable[..., Any]:
-        config = self.compiler_config
-        options = kwargs.get("options")
-        if options:
-            config = apply_options(config, options)
-        snapshot = config.snapshot()
-        _warn_mode(snapshot)
-        decompositions = {**default_decompositions(), **self.custom_decompositions}
-        return aot_autograd(
-            fw_compiler=NpuFxCompiler(snapshot, "forward", self.reports),
-            bw_compiler=NpuFxCompiler(snapshot, "backward", self.reports),
-            inference_compiler=NpuFxCompiler(snapshot, "inference", self.reports),
-            decompositions=decompositions,
+        with surfaced():
+            config = self.compiler_config
+            if kwargs.get("options"):
+                config = apply_options(config, kwargs["options"])
+            return self._compile(gm, example_inputs, config.snapshot())
+
+    def _compile(
+        self, gm: GraphModule, example_inputs: Any, config: Snapshot
+    ) -> Callable[..., Any]:
+        _warn_mode(config)
+        backend = aot_autograd(
+            fw_compiler=NpuFxCompiler(config, "forward", self.reports),
+            bw_compiler=NpuFxCompiler(config, "backward", self.reports),
+            inference_compiler=NpuFxCompiler(config, "inference", self.reports),
+            decompositions={**default_decompositions(), **self.custom_decompositions},
             partition_fn=default_partition,
-            keep_inference_input_mutations=snapshot.experimental_config.keep_inference_input_mutations,
-        )(gm, example_inputs)
+            keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
+        )
+        return backend(gm, example_inputs)
 
 
 def get_npu_backend(

@@ -30,7 +30,7 @@ class _Group:
             self.places.append(source)
 
     def lines(self) -> list[str]:
-        calls = "1 call" if self.count == 1 else f"{self.count} calls"
+        calls = _counted(self.count, "call")
         shown = self.places[:_MAX_PLACES]
         more = len(self.places) - len(shown)
         where = ", ".join(shown) + (f" and {more} more" if more else "")
@@ -74,8 +74,9 @@ class Failures:
         """
         lines = [line for g in self.errors.values() for line in g.lines()]
         if self.unsupported:
-            calls = sum(g.count for g in self.unsupported.values())
-            head = f"{len(self.unsupported)} operators ({calls} calls) have no converter to GE:"
+            calls = _counted(sum(g.count for g in self.unsupported.values()), "call")
+            operators = _counted(len(self.unsupported), "operator")
+            head = f"no converter to GE for {operators} ({calls}):"
             listed = [line for g in self.unsupported.values() for line in g.lines()]
             if lines:
                 listed += ["and these calls were refused:", *lines]
@@ -92,6 +93,10 @@ class Failures:
                 "\n".join(["some calls cannot be converted to GE:", *lines]),
                 hint=hint or "change the call, or pass custom_decompositions= to get_npu_backend",
             ) from self.first
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _signature(op: Operation) -> str:
