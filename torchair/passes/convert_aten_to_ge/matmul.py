@@ -8,13 +8,13 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
-from torchair.passes.convert_aten_to_ge.dims import shape
-from torchair.passes.convert_aten_to_ge.operands import has_type
 from torchair.passes.convert_aten_to_ge.recipes import (
     element_name,
+    has_type,
     like,
     require,
     scale,
+    shape,
     unsqueeze,
     untransposed,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,61 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
-from torchair.passes.convert_aten_to_ge.dims import Size, shape
-from torchair.passes.convert_aten_to_ge.operands import has_type
+
+_CONSTANT_LIMIT = 4096
+"""Largest number of elements that ``filled`` writes into the graph."""
+
+Size = SSAValue | int
+"""A size: an int when static, else a 0-d int64 tensor."""
+
+
+def shape(value: SSAValue | Attribute) -> tuple[int, ...]:
+    """Sizes of a value or type, ``DYNAMIC`` where symbolic.
+
+    Raises:
+        ConversionError: the rank is unknown.
+    """
+    type_ = value.type if isinstance(value, SSAValue) else value
+    found = interned.shape_of(type_)
+    if found is None:
+        raise ConversionError("the rank of an operand is unknown", found=type_)
+    return found
+
+
+def rank(value: SSAValue | Attribute) -> int:
+    """Number of dimensions."""
+    return len(shape(value))
+
+
+def axis(dim: int, rank: int) -> int:
+    """A dimension counted from the front; a scalar is treated as having one dimension."""
+    return dim + max(rank, 1) if dim < 0 else dim
+
+
+def all_sizes(value: SSAValue) -> list[Size]:
+    """Every size of a value."""
+    return [ge.size(value, dim) for dim in range(rank(value))]
+
+
+def static_ints(values: Sequence[Any], what: str) -> list[int]:
+    """The values, which must be Python integers.
+
+    Raises:
+        ConversionError: one of them is symbolic.
+    """
+    for value in values:
+        if not isinstance(value, int):
+            raise ConversionError(
+                f"{what} is symbolic, but it is an attribute in GE",
+                hint="pass a Python integer that does not depend on a tensor's size",
+            )
+    return list(values)
+
+
+def has_type(operator: str, element: Attribute) -> bool:
+    """Whether the first input of a GE operator takes an element type."""
+    allowed = ge.op_class(operator).spec.inputs[0].dtypes
+    return not allowed or element_types.to_name(element) in allowed
 
 
 def element_name(value: SSAValue) -> str:
@@ -57,8 +111,10 @@ def with_ones(sizes: Sequence[int], axes: Sequence[int]) -> list[int]:
 
 
 def filled(number: float, size: Sequence[Size], element: Attribute) -> SSAValue:
-    """A tensor of one repeated number."""
+    """A tensor of one repeated number: a constant when it is small and static, else ``Fill``."""
     sizes = [n if isinstance(n, int) else interned.DYNAMIC for n in size]
+    if interned.DYNAMIC not in sizes and 0 < math.prod(sizes) <= _CONSTANT_LIMIT:
+        return ge.current().constant([number], element, sizes)
     value = ge.current().constant(number, element)
     return ge.Fill(ge.sizes(size), value, out=interned.tensor(sizes, element))
 
@@ -94,7 +150,7 @@ def untransposed(value: SSAValue) -> tuple[SSAValue, bool]:
     return producer.operands[0], True
 
 
-def _constant_ints(value: SSAValue) -> list[int] | None:
+def _constant_ints(value: SSAValue[Any]) -> list[int] | None:
     producer = value.owner
     if not isinstance(producer, Operation) or producer.name != "ge.Const":
         return None

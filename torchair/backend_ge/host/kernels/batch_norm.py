@@ -1,0 +1,70 @@
+"""Kernels of batch normalization. New running statistics are results; inputs are never written."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchair.backend_ge.host.kernels.registry import kernel
+
+aten = torch.ops.aten
+
+
+@kernel("BatchNormV3")
+def batch_norm_v3(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    epsilon: float = 1e-5,
+    momentum: float = 0.1,
+    is_training: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, running mean and variance, batch mean and reciprocal standard deviation."""
+    scale, offset = weight.float(), bias.float()
+    if not is_training:
+        y = aten._native_batch_norm_legit_no_training(
+            x, scale, offset, running_mean, running_var, momentum, epsilon
+        )[0]
+        return y, running_mean, running_var, running_mean, torch.rsqrt(running_var + epsilon)
+    y, mean, rstd, new_mean, new_var = aten._native_batch_norm_legit_functional(
+        x, scale, offset, running_mean, running_var, True, momentum, epsilon
+    )
+    return y, new_mean, new_var, mean, rstd
+
+
+@kernel("BNInfer")
+def bn_infer(
+    x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor, epsilon: float
+) -> Tensor:
+    return aten._native_batch_norm_legit_no_training(
+        x, scale, offset, mean, variance, 0.0, epsilon
+    )[0]
+
+
+@kernel("BatchNormGradV3")
+def batch_norm_grad_v3(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    save_mean: Tensor,
+    save_rstd: Tensor,
+    is_training: bool = True,
+    epsilon: float = 1e-5,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dx, dweight, dbias = aten.native_batch_norm_backward(
+        dy,
+        x,
+        weight.float(),
+        running_mean.float(),
+        running_var.float(),
+        save_mean,
+        save_rstd,
+        is_training,
+        epsilon,
+        [True, True, True],
+    )
+    return dx, dweight.to(weight.dtype), dbias.to(weight.dtype)
