@@ -1,4 +1,4 @@
-"""Constants in GE protobuf: tensor bytes in and out, sizes against the protobuf limit, weight files.
+"""Constants in GE protobuf: tensor bytes, sizes against the protobuf limit, weight files.
 
 GE packs sub-byte elements and stores a bool as 0 or 1; the IR's dense attributes use a byte per
 4-bit element and 0xff for true.
@@ -11,7 +11,7 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,15 +27,16 @@ from xdsl.ir import Attribute
 
 from torchair.backend_ge import proto
 from torchair.dialects.ge import dtypes
-from torchair.errors import ArtifactError, VerifyError
+from torchair.errors import ArtifactError
 from torchair.ir import element_types, interned
 from torchair.ir.weights import WeightAttr, WeightHandle
 
 PROTOBUF_LIMIT: Final = 2**31 - 1
 """Bytes of the largest serialized message that protobuf and GE read."""
 INLINE_DENSE_LIMIT: Final = 1024
-"""Bytes above which a constant of a foreign graph becomes a weight handle, not a dense attribute."""
+"""Bytes above which a constant of a foreign graph becomes a weight handle."""
 
+_INT4: Final = element_types.from_name("int4")
 _READABLE_ELEMENTS: Final = 16
 _TO_GE_BOOL: Final = bytes([0, *[1] * 255])
 _FROM_GE_BOOL: Final = bytes([0, *[255] * 255])
@@ -56,7 +57,7 @@ def dense_bytes(value: DenseIntOrFPElementsAttr[Any]) -> bytes:
     element = value.get_element_type()
     if element == interned.i1:
         return data.translate(_TO_GE_BOOL)
-    if isinstance(element, IntegerType) and element.width.data == 4:
+    if element == _INT4:
         return _pack_nibbles(data)
     return data
 
@@ -66,7 +67,7 @@ def dense_from_bytes(type_: TensorType[Any], data: bytes) -> Attribute:
     element = type_.element_type
     if element == interned.i1:
         data = data.translate(_FROM_GE_BOOL)
-    elif isinstance(element, IntegerType) and element.width.data == 4:
+    elif element == _INT4:
         data = _unpack_nibbles(data, math.prod(type_.get_shape()))
     return DenseIntOrFPElementsAttr(cast(Any, type_), BytesAttr(data))
 
@@ -264,18 +265,16 @@ def _tensor_data(tensor: proto.TensorDef) -> bytes:
 
 def _can_be_dense(type_: Attribute) -> bool:
     element = interned.element_type(type_)
-    if not isinstance(element, AnyFloat | IntegerType) or storage_bytes(type_) is None:
-        return False
-    return not isinstance(element, IntegerType) or element.width.data in (1, 4, 8, 16, 32, 64)
+    return isinstance(element, AnyFloat | IntegerType) and storage_bytes(type_) is not None
 
 
 def file_weight(key: str, path: str, nbytes: int) -> WeightAttr:
     """Handle of a weight in a file, which is read when asked for."""
-    return WeightAttr(WeightHandle(key, nbytes, cast("Callable[[], bytes]", _FileReader(path, nbytes))))
+    return WeightAttr(WeightHandle(key, nbytes, _FileReader(path, nbytes)))
 
 
 class _FileReader:
-    """Reads one weight file; checks by the open file that it is a regular file of the right size."""
+    """Reads a weight file; checks by the open file that it is a regular file of the right size."""
 
     def __init__(self, path: str, nbytes: int) -> None:
         self.path = path
@@ -304,8 +303,3 @@ class _FileReader:
                 hint="copy the weight files with the graph",
             )
         return data
-
-
-def sizes_of(desc: proto.TensorDescriptor) -> Sequence[int]:
-    """The dimensions written in a descriptor."""
-    return desc.shape.dim

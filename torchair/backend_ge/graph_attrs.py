@@ -1,7 +1,7 @@
 """IR attributes in GE protobuf: the names of the attributes this compiler adds, and two encodings.
 
-Attributes that GE reads are written in GE's own ``AttrDef`` kinds. What only ``load`` needs (argument
-attributes, discardable attributes, types) is written as JSON, which is exact and safe to read back.
+Attributes that GE reads are written in GE's own ``AttrDef`` kinds. What only ``load`` needs
+(argument attributes, discardable attributes, types) is written as JSON, exact and safe to read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     IntegerType,
+    NoneAttr,
     NoneType,
     StringAttr,
     TensorType,
@@ -162,16 +163,16 @@ def read_discardable(attr_def: proto.AttrDef, what: str) -> Attribute:
     """
     kind, value = read_attr(attr_def)
     if kind not in _READABLE_KINDS:
-        raise ArtifactError(
-            f"{what} holds a {kind}", hint="write the graph without this attribute"
-        )
+        raise ArtifactError(f"{what} holds a {kind}", hint="write the graph without this attribute")
     check_text(value, what)
     if kind == "ListString":
         return ArrayAttr([interned.string(item) for item in value])
     return property_attribute(kind, value)
 
 
-_READABLE_KINDS: Final = frozenset({"Int", "Float", "Bool", "String", "Type", *_LIST_KINDS.values()})
+_READABLE_KINDS: Final = frozenset(
+    {"Int", "Float", "Bool", "String", "Type", *_LIST_KINDS.values()}
+)
 
 
 def check_text(value: Any, what: str) -> None:
@@ -265,7 +266,7 @@ def symbols_of(type_: TensorType[Any]) -> list[str] | None:
         VerifyError: the encoding is something else.
     """
     encoding = type_.encoding
-    if isinstance(encoding, NoneType):
+    if isinstance(encoding, NoneAttr):
         return None
     if isinstance(encoding, ArrayAttr):
         items = cast("ArrayAttr[Attribute]", encoding).data
@@ -350,7 +351,7 @@ def _int_from_json(body: Any) -> Attribute:
     type_ = element_types.BY_NAME[name]
     if not isinstance(type_, IntegerType):
         raise ValueError("not an integer type")
-    return IntegerAttr(value, type_)
+    return IntegerAttr(value, cast("IntegerType[Any, Any]", type_))
 
 
 def _array_from_json(body: Any) -> Attribute:
@@ -366,6 +367,10 @@ def _array_from_json(body: Any) -> Attribute:
 
 def _dict_from_json(body: Any) -> Attribute:
     return DictionaryAttr({str(key): _from_json(item) for key, item in body.items()})
+
+
+def _unit_from_json(_: Any) -> Attribute:
+    return interned.unit
 
 
 def _weight_from_json(body: Any) -> Attribute:
@@ -409,7 +414,7 @@ def tensor_type(
 
 
 _TAGS: Final[Mapping[str, Any]] = {
-    "unit": lambda _: interned.unit,
+    "unit": _unit_from_json,
     "weight": _weight_from_json,
     "dict": _dict_from_json,
     "array": _array_from_json,

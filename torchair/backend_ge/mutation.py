@@ -1,8 +1,8 @@
 """How writes to memory become part of a GE graph: outputs that alias inputs, and order edges.
 
-A GE graph has no program order. A final ``ge.Assign`` to a graph input becomes an output that reuses
-the input's memory; every other write (an ``Assign`` in the middle, an in-place operator such as
-``Scatter``) stays, and control edges give what reads or writes the same memory the order of the block.
+A GE graph has no program order. A final ``ge.Assign`` to a graph input becomes an output that
+reuses the input's memory; every other write (an ``Assign`` in the middle, an in-place operator such
+as ``Scatter``) stays, and control edges order what reads or writes one memory as the block does.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class MutationPlan:
     """What ``emit`` does about writes.
 
     Args:
-        folded: ``Assign`` operations that become outputs, in block order.
-        before: operations that must run before an operation, beyond its own operands.
+        folded: ``Assign`` operations that become outputs (the keys), in block order.
+        before: operations that must run before an operation (the keys), beyond its own operands.
     """
 
-    folded: list[Operation] = field(default_factory=list[Operation])
-    before: dict[Operation, list[Operation]] = field(
-        default_factory=dict[Operation, list[Operation]]
+    folded: dict[Operation, None] = field(default_factory=dict[Operation, None])
+    before: dict[Operation, dict[Operation, None]] = field(
+        default_factory=dict[Operation, dict[Operation, None]]
     )
 
 
@@ -49,11 +49,17 @@ def plan_mutations(block: Block, writers: list[GeOp]) -> MutationPlan:
         for ref in written(writer):
             groups.setdefault(_root(ref, memory), []).append(writer)
     assigned = {ref for op in writers if op.name == "ge.Assign" for ref in written(op)}
+    folded: list[Operation] = [
+        group.pop()
+        for root, group in groups.items()
+        if root in arguments and _is_foldable(group, root, position, assigned)
+    ]
+    plan.folded.update(dict.fromkeys(sorted(folded, key=position.__getitem__)))
+    aliases: dict[SSAValue, list[SSAValue]] = {root: [root] for root in groups}
+    for value in memory:
+        aliases[_root(value, memory)].append(value)
     for root, group in groups.items():
-        if root in arguments and _is_foldable(group, root, position, assigned):
-            plan.folded.append(group.pop())
-        _order(root, group, memory, position, plan)
-    plan.folded.sort(key=position.__getitem__)
+        _order(aliases[root], group, position, plan)
     _keep_alive(writers, plan, block)
     return plan
 
@@ -70,14 +76,14 @@ def written(op: GeOp) -> list[SSAValue]:
 
 
 def _memory_of(writers: list[GeOp]) -> dict[SSAValue, SSAValue]:
-    """The operand whose memory a result is, for the results of in-place operations."""
+    """The value whose memory a result is, for the results of in-place operations."""
     memory: dict[SSAValue, SSAValue] = {}
     for op in writers:
         counts = operand_counts(op)
         operands = operands_of(op)
         for output, index in op.spec.refs:
             if counts[index] == 1 and output < len(op.results):
-                memory[op.results[output]] = operands[sum(counts[:index])]
+                memory[op.results[output]] = _root(operands[sum(counts[:index])], memory)
     return memory
 
 
@@ -107,22 +113,20 @@ def _is_foldable(
         return False
     if any(result.first_use is not None for result in last.results):
         return False
-    if any(use.operation is not last for use in root.uses if position[use.operation] > position[last]):
+    if any(position[use.operation] > position[last] for use in root.uses):
         return False
     return all(writer is value.owner for writer in group[:-1])
 
 
 def _order(
-    root: SSAValue,
+    values: list[SSAValue],
     group: list[GeOp],
-    memory: dict[SSAValue, SSAValue],
     position: dict[Operation, int],
     plan: MutationPlan,
 ) -> None:
     """Order the operations that touch one memory as the block does, where a write is involved."""
     if not group:
         return
-    values = [root, *[v for v in memory if _root(v, memory) is root]]
     users = {use.operation for value in values for use in value.uses}
     users.difference_update(plan.folded)
     writers = set(group)
@@ -141,11 +145,9 @@ def _order(
 
 
 def _add_edge(earlier: Operation, later: Operation, plan: MutationPlan) -> None:
-    if any(operand.owner is earlier for operand in operands_of(later)):
+    if any(use.operation is later for result in earlier.results for use in result.uses):
         return
-    edges = plan.before.setdefault(later, [])
-    if earlier not in edges:
-        edges.append(earlier)
+    plan.before.setdefault(later, {})[earlier] = None
 
 
 def _keep_alive(writers: list[GeOp], plan: MutationPlan, block: Block) -> None:
