@@ -1,1 +1,198 @@
-"""Converters: comparison."""
+"""Comparisons, logic, bits and selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.dialects.ge import builder as ge
+from torchair.ir import element_types, interned
+from torchair.passes.convert_aten_to_ge.operands import (
+    compute,
+    has_type,
+    is_number,
+    operand,
+    shape_of,
+    with_element,
+)
+from torchair.passes.convert_aten_to_ge.registry import converts
+
+_ORDER = {"lt": "Less", "le": "LessEqual", "gt": "Greater", "ge": "GreaterEqual"}
+_BITS = {
+    "and": ("BitwiseAnd", "LogicalAnd"),
+    "or": ("BitwiseOr", "LogicalOr"),
+}
+
+
+def _common_element(self: Any, other: Any) -> Attribute:
+    """Element type that a comparison is computed in; promotion has already been made explicit."""
+    first = self if isinstance(self, SSAValue) else other
+    element = ge.element(first)
+    if isinstance(other, SSAValue) or element_types.is_floating(element):
+        return element
+    return interned.f32 if isinstance(other, float) and not other.is_integer() else element
+
+
+def _register_order(name: str, op: str) -> None:
+    @converts(
+        f"{name}.Tensor(Tensor self, Tensor other) -> Tensor",
+        f"{name}.Scalar(Tensor self, Scalar other) -> Tensor",
+    )
+    def _(self: Any, other: Any, out: Any) -> Any:
+        return compute(op, self, other, out=out, element=_common_element(self, other))
+
+
+for _name, _op in _ORDER.items():
+    _register_order(_name, _op)
+
+
+@converts(
+    "eq.Tensor(Tensor self, Tensor other) -> Tensor",
+    "eq.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def eq(self: Any, other: Any, out: Any) -> Any:
+    return compute("Equal", self, other, out=out, element=_common_element(self, other))
+
+
+@converts(
+    "ne.Tensor(Tensor self, Tensor other) -> Tensor",
+    "ne.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def ne(self: Any, other: Any, out: Any) -> Any:
+    element = _common_element(self, other)
+    if element == interned.i1:
+        return _different(self, other, out)
+    return compute("NotEqual", self, other, out=out, element=element)
+
+
+def _different(self: Any, other: Any, out: Any) -> SSAValue:
+    """Exclusive or of bools: GE has no such operator."""
+    if is_number(other):
+        return ge.call("LogicalNot", self, out=out) if other else self
+    return ge.call("LogicalNot", ge.call("Equal", self, other, out=out), out=out)
+
+
+@converts("logical_and(Tensor self, Tensor other) -> Tensor")
+def logical_and(self: Any, other: Any, out: Any) -> Any:
+    return ge.call("LogicalAnd", as_bool(self), as_bool(other), out=out)
+
+
+@converts("logical_or(Tensor self, Tensor other) -> Tensor")
+def logical_or(self: Any, other: Any, out: Any) -> Any:
+    return ge.call("LogicalOr", as_bool(self), as_bool(other), out=out)
+
+
+@converts("logical_xor(Tensor self, Tensor other) -> Tensor")
+def logical_xor(self: Any, other: Any, out: Any) -> Any:
+    return _different(as_bool(self), as_bool(other), out)
+
+
+@converts("logical_not(Tensor self) -> Tensor")
+def logical_not(self: Any, out: Any) -> Any:
+    if ge.element(self) == interned.i1:
+        return ge.call("LogicalNot", self, out=out)
+    return compute("Equal", self, 0, out=out, element=ge.element(self))
+
+
+def as_bool(value: Any) -> SSAValue:
+    """Truth value of each element."""
+    return operand(value, interned.i1)
+
+
+def _register_bits(name: str) -> None:
+    bitwise, logical = _BITS[name]
+
+    @converts(
+        f"bitwise_{name}.Tensor(Tensor self, Tensor other) -> Tensor",
+        f"bitwise_{name}.Scalar(Tensor self, Scalar other) -> Tensor",
+    )
+    def _(self: Any, other: Any, out: Any) -> Any:
+        is_bool = interned.element_type(out) == interned.i1
+        return compute(logical if is_bool else bitwise, self, other, out=out)
+
+
+for _name in _BITS:
+    _register_bits(_name)
+
+
+@converts(
+    "bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor",
+    "bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def bitwise_xor(self: Any, other: Any, out: Any) -> Any:
+    if interned.element_type(out) == interned.i1:
+        return _different(self, other, out)
+    return compute("BitwiseXor", self, other, out=out)
+
+
+@converts("bitwise_not(Tensor self) -> Tensor")
+def bitwise_not(self: Any, out: Any) -> Any:
+    is_bool = interned.element_type(out) == interned.i1
+    return compute("LogicalNot" if is_bool else "Invert", self, out=out)
+
+
+def _register_shift(name: str, op: str) -> None:
+    @converts(
+        f"{name}.Tensor(Tensor self, Tensor other) -> Tensor",
+        f"{name}.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
+    )
+    def _(self: Any, other: Any, out: Any) -> Any:
+        return compute(op, self, other, out=out)
+
+
+_register_shift("bitwise_left_shift", "LeftShift")
+_register_shift("bitwise_right_shift", "RightShift")
+
+
+def _register_class(name: str, op: str, for_integers: str) -> None:
+    @converts(f"{name}(Tensor self) -> Tensor")
+    def _(self: Any, out: Any) -> Any:
+        element = ge.element(self)
+        if element_types.is_floating(element):
+            return compute(op, self, out=out, element=element)
+        return compute(for_integers, self, self, out=out, element=element)
+
+
+# An integer is never an infinity or NaN, and always equal to itself.
+_register_class("isnan", "IsNan", "Greater")
+_register_class("isinf", "IsInf", "Greater")
+_register_class("isfinite", "IsFinite", "Equal")
+
+
+@converts(
+    "where.self(Tensor condition, Tensor self, Tensor other) -> Tensor",
+    "where.ScalarSelf(Tensor condition, Scalar self, Tensor other) -> Tensor",
+    "where.ScalarOther(Tensor condition, Tensor self, Scalar other) -> Tensor",
+    "where.Scalar(Tensor condition, Scalar self, Scalar other) -> Tensor",
+)
+def where(condition: Any, self: Any, other: Any, out: Any) -> Any:
+    return select(condition, self, other, out)
+
+
+def select(condition: Any, first: Any, second: Any, out: Attribute) -> SSAValue:
+    """``first`` where the condition holds, else ``second``; tensors or numbers, broadcast."""
+    element = interned.element_type(out)
+    chosen = operand(first, element), operand(second, element)
+    return ge.call("SelectV2", as_bool(condition), *chosen, out=out)
+
+
+@converts(
+    "masked_fill.Scalar(Tensor self, Tensor mask, Scalar value) -> Tensor",
+    "masked_fill.Tensor(Tensor self, Tensor mask, Tensor value) -> Tensor",
+)
+def masked_fill(self: Any, mask: Any, value: Any, out: Any) -> Any:
+    element = interned.element_type(out)
+    if not has_type("MaskedFill", element) or shape_of(self) != interned.shape_of(out):
+        return select(mask, value, self, out)
+    return ge.call("MaskedFill", self, as_bool(mask), operand(value, element), out=out)
+
+
+@converts("signbit(Tensor self) -> Tensor")
+def signbit(self: Any, out: Any) -> Any:
+    element = ge.element(self)
+    if not element_types.is_floating(element):
+        return compute("Less", self, 0, out=out, element=element)
+    bits = {interned.f32: interned.i32, interned.f64: interned.i64}.get(element, interned.i16)
+    pattern = ge.call("Bitcast", self, type=bits, out=with_element(self.type, bits))
+    return compute("Less", pattern, 0, out=out, element=bits)

@@ -1,0 +1,175 @@
+"""Operands in the element types that GE operators take: numbers become constants, narrow types are
+widened where that is exact, and results come back in the type that ATen gives."""
+
+from __future__ import annotations
+
+import math
+import struct
+from functools import cache
+from typing import Any, cast
+
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.dialects.ge import builder as ge
+from torchair.dialects.ge import registry
+from torchair.errors import ConversionError
+from torchair.ir import element_types, interned
+
+_WIDER: dict[str, tuple[str, ...]] = {
+    "bool": ("int8", "uint8", "int32", "int64"),
+    "int8": ("int16", "int32", "int64"),
+    "uint8": ("int16", "int32", "int64"),
+    "int16": ("int32", "int64"),
+    "uint16": ("int32", "int64"),
+    "int32": ("int64",),
+    "uint32": ("int64",),
+    "float16": ("float32", "float64"),
+    "bfloat16": ("float32", "float64"),
+    "float32": ("float64",),
+    "complex64": ("complex128",),
+}
+"""For each type, those that hold all its values and compute what it computes, cheapest first."""
+
+REDUCED = (interned.f16, interned.bf16)
+
+
+@cache
+def has_type(op: str, element: Attribute) -> bool:
+    """Whether a GE operator takes an element type (judged by its first input)."""
+    port = ge.op_class(op).spec.inputs[0]
+    return not port.dtypes or element_types.to_name(element) in port.dtypes
+
+
+@cache
+def supported_type(op: str, element: Attribute) -> Attribute:
+    """The element type itself, or the nearest wider one that a GE operator takes.
+
+    Raises:
+        ConversionError: there is none.
+    """
+    name = element_types.to_name(element)
+    for candidate in (name, *_WIDER.get(name, ())):
+        if has_type(op, element_types.from_name(candidate)):
+            return element_types.from_name(candidate)
+    allowed = registry.lookup(op)
+    assert allowed is not None, "has_type looked the operator up"
+    raise ConversionError(
+        f"GE's {op} does not compute in {name}",
+        expected=", ".join(sorted(allowed.inputs[0].dtypes)),
+        found=name,
+        hint="cast the operand (x.to(torch.float32) or x.to(torch.int32)) before this call",
+    )
+
+
+def with_element(type_: Attribute, element: Attribute) -> Attribute:
+    """A tensor type with another element type."""
+    if interned.element_type(type_) == element:
+        return type_
+    sizes = interned.shape_of(type_)
+    return interned.unranked(element) if sizes is None else interned.tensor(sizes, element)
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """Sizes of a value, ``DYNAMIC`` where unknown.
+
+    Raises:
+        ConversionError: the rank is unknown.
+    """
+    sizes = interned.shape_of(value.type)
+    if sizes is None:
+        raise ConversionError("the rank of an operand is unknown", found=value.type)
+    return sizes
+
+
+def number(value: float, element: Attribute) -> SSAValue:
+    """A 0-d constant; floats that overflow the type become infinite, as a rounding conversion does.
+
+    Raises:
+        ConversionError: an integer outside the range of an integer type.
+    """
+    try:
+        return ge.current().constant(rounded(value, element), element)
+    except ValueError as error:
+        raise ConversionError(
+            f"the number {value} does not fit {element_types.to_name(element)}",
+            hint="use a wider integer type for the tensor",
+        ) from error
+
+
+def rounded(value: float, element: Attribute) -> float:
+    """The value of a number in an element type."""
+    if element == interned.f16:
+        try:
+            return struct.unpack("e", struct.pack("e", value))[0]
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    if element == interned.f32:
+        return interned.round_to_single(value)
+    if element == interned.bf16:
+        return _round_to_bfloat16(interned.round_to_single(value))
+    return value
+
+
+def _round_to_bfloat16(value: float) -> float:
+    if not math.isfinite(value):
+        return value
+    bits = struct.unpack("I", struct.pack("f", value))[0]
+    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000  # ties to even
+    return struct.unpack("f", struct.pack("I", bits))[0]
+
+
+def is_number(value: Any) -> bool:
+    """Whether an argument is a Python number rather than a tensor or symbolic value."""
+    return not isinstance(value, SSAValue)
+
+
+def operand(value: Any, element: Attribute) -> SSAValue:
+    """A tensor of exactly this element type: a number becomes a constant, another type a cast."""
+    if isinstance(value, SSAValue):
+        return ge.cast_to(value, element)
+    return number(cast(float, value), element)
+
+
+def compute(
+    op: str, *operands: Any, out: Attribute, element: Attribute | None = None, **attributes: Any
+) -> SSAValue:
+    """Append a GE operator with one result.
+
+    Args:
+        op: GE type.
+        operands: tensors or numbers of one compute type; None for an absent optional input.
+        out: type of the result.
+        element: compute type; the result's by default.
+        attributes: GE attributes.
+
+    Returns:
+        The result, in the element type of ``out``.
+
+    Raises:
+        ConversionError: neither the compute type nor a wider one is known to the operator.
+    """
+    wanted = interned.element_type(out)
+    kind = supported_type(op, wanted if element is None else element)
+    tensors = [None if v is None else operand(v, kind) for v in operands]
+    computed = with_element(out, kind) if element is None else out
+    return ge.cast_to(ge.call(op, *tensors, out=computed, **attributes), wanted)
+
+
+def loses_precision(value: Any, element: Attribute) -> bool:
+    """Whether a number changes when it is rounded to a 16-bit float type.
+
+    PyTorch computes such types in float32, with the number in float32 as well.
+    """
+    if element not in REDUCED or not is_number(value):
+        return False
+    single = interned.round_to_single(value)
+    return not math.isnan(single) and rounded(single, element) != single
+
+
+def compute_opmath(op: str, *operands: Any, out: Attribute) -> SSAValue:
+    """``compute``, in float32 when a number would lose precision in a 16-bit float type."""
+    wanted = interned.element_type(out)
+    if not any(loses_precision(v, wanted) for v in operands):
+        return compute(op, *operands, out=out)
+    wide = compute(op, *operands, out=with_element(out, interned.f32))
+    return ge.cast_to(wide, wanted)
