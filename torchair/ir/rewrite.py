@@ -7,7 +7,7 @@
             rewriter.replace(op, [inner.operands[0]])
 
 A sweep goes forward over each block, then revisits only operations that a rewrite touched, at most
-``MAX_VISITS`` times each. New operations take the location of the one they replace.
+``MAX_FIRINGS`` times each. New operations take the location of the one they replace.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torchair.ir import private
 from torchair.ir.calls import CallOp
 from torchair.ir.location import describe, is_known
 
-MAX_VISITS = 16
-"""How often one operation may be revisited before the patterns are declared to loop."""
+MAX_FIRINGS = 16
+"""How often patterns may fire on one operation before they are declared to loop."""
 
 CallT = TypeVar("CallT", bound=CallOp)
 PatternFn = Callable[[CallOp, "Rewriter"], None]
@@ -153,39 +153,41 @@ def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
     for op in private.iter_ops(block):
         if op not in rewriter.erased:
             _visit(op, index, rewriter)
-    visits: dict[Operation, int] = {}
+    firings: dict[Operation, int] = {}
     while rewriter.worklist:
         op = rewriter.worklist.pop()
         if op in rewriter.erased or op.name not in index:
             continue
-        visits[op] = visits.get(op, 0) + 1
-        if visits[op] > MAX_VISITS:
-            _report_loop(op, index)
-        _visit(op, index, rewriter)
+        if _visit(op, index, rewriter):
+            firings[op] = firings.get(op, 0) + 1
+            if firings[op] > MAX_FIRINGS:
+                _report_loop(op, index)
     for op, operands in rewriter.wide.items():
         private.assign_wide(op, operands)
     return rewriter.changed
 
 
-def _visit(op: Operation, index: dict[str, list[Pattern]], rewriter: Rewriter) -> None:
+def _visit(op: Operation, index: dict[str, list[Pattern]], rewriter: Rewriter) -> bool:
+    """Try the patterns of an operation; returns whether one fired."""
     candidates = index.get(op.name)
     if candidates is None or not isinstance(op, CallOp):
-        return
+        return False
     for candidate in candidates:
         before = len(rewriter.worklist)
         candidate.apply(op, rewriter)
         if op in rewriter.erased:
-            return
+            return True
         if len(rewriter.worklist) != before:
             rewriter.worklist.append(op)
-            return
+            return True
+    return False
 
 
 def _report_loop(op: Operation, index: dict[str, list[Pattern]]) -> None:
     label, source = describe(op)
     names = ", ".join(p.name for p in index[op.name])
     raise VerifyError(
-        f"rewrite patterns do not come to rest on '{op.name}' after {MAX_VISITS} visits",
+        f"rewrite patterns do not come to rest on '{op.name}' after {MAX_FIRINGS} rewrites",
         found=f"patterns rooted there: {names}",
         op=label,
         loc=source,
