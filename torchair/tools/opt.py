@@ -93,6 +93,13 @@ class TorchairOptMain(xDSLOptMain):
             )
         return load(read_graph_file(self.args.input_file))
 
+    def prepare_input(self) -> tuple[list[tuple[IO[bytes], int]], str]:
+        try:
+            return super().prepare_input()
+        except ValueError as error:
+            formats = ", ".join(self.available_frontends)
+            raise ConfigError(str(error), hint=f"name the format with -f: {formats}") from error
+
     def parse_chunk(
         self, chunk: IO[bytes], file_extension: str, start_offset: int = 0
     ) -> ModuleOp | None:
@@ -118,9 +125,14 @@ class TorchairOptMain(xDSLOptMain):
         for name in names:
             if name not in self.available_passes:
                 raise ConfigError(f"unknown pass '{name}'", hint=_advice(name, ALL_PASSES))
-        self.pipeline = PassPipeline.parse_spec(
-            self.available_passes, self.args.passes, self._pass_callback()
-        )
+        try:
+            self.pipeline = PassPipeline.parse_spec(
+                self.available_passes, self.args.passes, self._pass_callback()
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"wrong pass option: {error}", hint="options are written pass{name=value}"
+            ) from error
 
     def _pass_callback(self) -> Callable[[ModulePass | None, ModuleOp, ModulePass | None], None]:
         start = time.perf_counter()

@@ -101,7 +101,9 @@ def run_graph(path: Path, inputs: Path | None) -> list[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command."""
-    parser = argparse.ArgumentParser(prog="torchair-run", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="torchair-run", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("graph", type=Path, help="dumped graph: .mlir, .air, .pb or .pbtxt")
     parser.add_argument("--inputs", type=Path, help="numpy archive (.npz) of the graph's inputs")
     parser.add_argument("--outputs", type=Path, help="write the results to this .npz")
