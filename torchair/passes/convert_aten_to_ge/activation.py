@@ -143,7 +143,20 @@ def leaky_relu_backward(
 @converts("elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor")
 def elu(self: Any, out: Any, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Any:
     constants = {"alpha": float(alpha), "scale": float(scale), "input_scale": float(input_scale)}
-    return compute("Elu", self, out=out, **constants)
+    is_exact = all(interned.round_to_single(v) == v for v in constants.values())
+    if is_exact or interned.element_type(out) != interned.f64:
+        return compute("Elu", self, out=out, **constants)
+    curve = compute("Expm1", compute("Mul", self, input_scale, out=out), out=out)
+    negative = compute("Mul", curve, float(alpha) * float(scale), out=out)
+    positive = compute("Mul", self, scale, out=out)
+    return select(_test("LessEqual", self, 0.0), negative, positive, out)
+
+
+@converts("celu(Tensor self, Scalar alpha=1.0) -> Tensor")
+def celu(self: Any, out: Any, alpha: Any = 1.0) -> Any:
+    if _lacks("CeluV2", out):
+        return elu(self, out, alpha, 1, 1 / float(alpha))
+    return compute("CeluV2", self, out=out, alpha=float(alpha))
 
 
 @converts(

@@ -14,6 +14,7 @@ from torchair.passes.convert_aten_to_ge.operands import (
     is_number,
     operand,
     shape_of,
+    supported_type,
     with_element,
 )
 from torchair.passes.convert_aten_to_ge.registry import converts
@@ -132,17 +133,24 @@ def bitwise_not(self: Any, out: Any) -> Any:
     return compute("LogicalNot" if is_bool else "Invert", self, out=out)
 
 
-def _register_shift(name: str, op: str) -> None:
-    @converts(
-        f"{name}.Tensor(Tensor self, Tensor other) -> Tensor",
-        f"{name}.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
-    )
-    def _(self: Any, other: Any, out: Any) -> Any:
-        return compute(op, self, other, out=out)
+@converts(
+    "bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor",
+    "bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
+    "__lshift__.Tensor(Tensor self, Tensor other) -> Tensor",
+    "__lshift__.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def left_shift(self: Any, other: Any, out: Any) -> Any:
+    return compute("LeftShift", self, other, out=out)
 
 
-_register_shift("bitwise_left_shift", "LeftShift")
-_register_shift("bitwise_right_shift", "RightShift")
+@converts(
+    "bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor",
+    "bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
+    "__rshift__.Tensor(Tensor self, Tensor other) -> Tensor",
+    "__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def right_shift(self: Any, other: Any, out: Any) -> Any:
+    return compute("RightShift", self, other, out=out)
 
 
 def _register_class(name: str, op: str, for_integers: str) -> None:
@@ -193,6 +201,8 @@ def signbit(self: Any, out: Any) -> Any:
     element = ge.element(self)
     if not element_types.is_floating(element):
         return compute("Less", self, 0, out=out, element=element)
-    bits = {interned.f32: interned.i32, interned.f64: interned.i64}.get(element, interned.i16)
-    pattern = ge.call("Bitcast", self, type=bits, out=with_element(self.type, bits))
+    kind = supported_type("Bitcast", element)
+    bits = {interned.f16: interned.i16, interned.f32: interned.i32}.get(kind, interned.i64)
+    value = ge.cast_to(self, kind)
+    pattern = ge.call("Bitcast", value, type=bits, out=with_element(self.type, bits))
     return compute("Less", pattern, 0, out=out, element=bits)

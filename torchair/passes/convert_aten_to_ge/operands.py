@@ -8,6 +8,7 @@ import struct
 from functools import cache
 from typing import Any, cast
 
+from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
@@ -82,22 +83,12 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
 
 
 def number(value: float, element: Attribute) -> SSAValue:
-    """A 0-d constant; floats that overflow the type become infinite, as a rounding conversion does.
-
-    Raises:
-        ConversionError: an integer outside the range of an integer type.
-    """
-    try:
-        return ge.current().constant(rounded(value, element), element)
-    except ValueError as error:
-        raise ConversionError(
-            f"the number {value} does not fit {element_types.to_name(element)}",
-            hint="use a wider integer type for the tensor",
-        ) from error
+    """A 0-d constant: the number converted to the type as PyTorch does."""
+    return ge.current().constant(rounded(value, element), element)
 
 
 def rounded(value: float, element: Attribute) -> float:
-    """The value of a number in an element type."""
+    """The value of a number in an element type: too large floats are infinite, integers wrap."""
     if element == interned.f16:
         try:
             return struct.unpack("e", struct.pack("e", value))[0]
@@ -107,7 +98,16 @@ def rounded(value: float, element: Attribute) -> float:
         return interned.round_to_single(value)
     if element == interned.bf16:
         return _round_to_bfloat16(interned.round_to_single(value))
+    if isinstance(element, IntegerType) and element != interned.i1:
+        return _wrapped(int(value), element)
     return value
+
+
+def _wrapped(value: int, element: IntegerType) -> int:
+    modulus = 1 << element.width.data
+    value %= modulus
+    is_unsigned = element.signedness.data is Signedness.UNSIGNED
+    return value if is_unsigned or value < modulus // 2 else value - modulus
 
 
 def _round_to_bfloat16(value: float) -> float:
@@ -167,9 +167,12 @@ def loses_precision(value: Any, element: Attribute) -> bool:
 
 
 def compute_opmath(op: str, *operands: Any, out: Attribute) -> SSAValue:
-    """``compute``, in float32 when a number would lose precision in a 16-bit float type."""
+    """``compute``, in float32 when a number would lose precision in a 16-bit float type.
+
+    A number on the left is rounded, as eager kernels do.
+    """
     wanted = interned.element_type(out)
-    if not any(loses_precision(v, wanted) for v in operands):
+    if not any(loses_precision(v, wanted) for v in operands[1:]):
         return compute(op, *operands, out=out)
     wide = compute(op, *operands, out=with_element(out, interned.f32))
     return ge.cast_to(wide, wanted)

@@ -92,6 +92,16 @@ def elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
     return aten.elu(x, written(alpha), written(scale), written(input_scale))
 
 
+@kernel("CeluV2")
+def celu_v2(x: Tensor, alpha: float) -> Tensor:
+    return torch.celu(x, written(alpha))
+
+
+@kernel("Selu")
+def selu(x: Tensor) -> Tensor:
+    return torch.selu(x)
+
+
 @kernel("EluGrad")
 def elu_grad(grads: Tensor, activations: Tensor) -> Tensor:
     return aten.elu_backward(grads, 1, 1, 1, True, activations)

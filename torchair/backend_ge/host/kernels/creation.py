@@ -80,11 +80,6 @@ def cast(x: Tensor, dst_type: int) -> Tensor:
     return x.to(torch_dtype(dst_type))
 
 
-@kernel("Identity", "TensorMove")
+@kernel("Identity")
 def identity(x: Tensor) -> Tensor:
     return x
-
-
-@kernel("Bitcast")
-def bitcast(x: Tensor, type: torch.dtype, keep_dim: bool) -> Tensor:
-    return x.view(type)
