@@ -29,6 +29,8 @@ FAMILIES = (
     "elementwise",
     "comparison",
     "shape",
+    "slicing",
+    "padding",
     "symbolic",
     "creation",
     "random_numbers",
@@ -38,13 +40,17 @@ FAMILIES = (
     "batch_norm",
     "activation",
     "indexing",
+    "scattering",
+    "ordering",
     "convolution",
     "pooling",
     "mutation",
 )
 """Modules of this package that hold converters, loaded on first use."""
 
-IGNORED = frozenset(("layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"))
+IGNORED = frozenset(
+    ("layout", "device", "pin_memory", "memory_format", "non_blocking", "generator")
+)
 """Arguments without meaning in a GE graph: every tensor is dense, contiguous and on the device."""
 
 ConverterFn = Callable[..., Any]

@@ -34,6 +34,8 @@ FAMILIES = (
     "elementwise",
     "comparison",
     "shape",
+    "slicing",
+    "padding",
     "creation",
     "random_numbers",
     "matmul",
@@ -42,8 +44,11 @@ FAMILIES = (
     "batch_norm",
     "activation",
     "indexing",
+    "scattering",
+    "ordering",
     "convolution",
     "pooling",
+    "mutation",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 
@@ -66,7 +71,9 @@ class Kernel:
     metadata: bool = False
     random: bool = False
 
-    def __call__(self, inputs: Sequence[Any], attributes: dict[str, Any], defaults: dict[str, Any]) -> Any:
+    def __call__(
+        self, inputs: Sequence[Any], attributes: dict[str, Any], defaults: dict[str, Any]
+    ) -> Any:
         """Run on positional inputs and all attributes of a node."""
         named: dict[str, Any] = {}
         for name, value in attributes.items():
