@@ -19,6 +19,7 @@ from torchair.errors import ArtifactError
 INPUT_TYPES: Final = frozenset({"Data", "RefData", "AippData", "AnnData"})
 """GE types of graph inputs."""
 _MOST_LISTED: Final = 8
+_MOST_SUGGESTED: Final = 3
 _LONGEST_NAME: Final = 80
 
 
@@ -106,7 +107,7 @@ def check_types(nodes: Iterable[Node]) -> None:
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     close = [
         f"{name} for {shorten(ge_type)}"
-        for ge_type in list(unknown)[:_MOST_LISTED]
+        for ge_type in list(unknown)[:_MOST_SUGGESTED]
         if len(ge_type) <= _LONGEST_NAME
         for name in registry.suggest(ge_type)[:1]
     ]
