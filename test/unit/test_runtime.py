@@ -163,7 +163,7 @@ def test_programs_are_bounded_and_reused() -> None:
     try:
         with torch.no_grad():
             for length in (2, 3, 4, 5, 6, 2, 3):
-                x = torch.randn(length, 2)
+                x = torch.randn(length, 7)
                 assert torch.equal(compiled(x, x), combine(x, x))
     finally:
         HostEngine.compile = original  # type: ignore[method-assign]

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
+from torchair.frontend.attention_decompositions import ATTENTION_DECOMPOSITIONS
 from torchair.frontend.fx_import import aten_name
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.passes.convert_aten_to_ge.registry import converters
 
 _EXTRA = [
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward,
     torch.ops.aten.native_layer_norm_backward,
     torch.ops.aten.native_batch_norm_backward,
     torch.ops.aten.native_dropout_backward,
@@ -42,4 +41,4 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    return {**table, **OWN_DECOMPOSITIONS}
+    return {**table, **ATTENTION_DECOMPOSITIONS, **OWN_DECOMPOSITIONS}
