@@ -140,9 +140,17 @@ def leaky_relu_backward(
     return compute("LeakyReluGrad", grad_output, self, out=out, negative_slope=slope)
 
 
+def _elu_constants(alpha: Any, scale: Any, input_scale: Any) -> dict[str, Any]:
+    return {"alpha": float(alpha), "scale": float(scale), "input_scale": float(input_scale)}
+
+
 @converts("elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor")
 def elu(self: Any, out: Any, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Any:
-    constants = {"alpha": float(alpha), "scale": float(scale), "input_scale": float(input_scale)}
+    constants: dict[str, Any] = {
+        "alpha": float(alpha),
+        "scale": float(scale),
+        "input_scale": float(input_scale),
+    }
     is_exact = all(interned.round_to_single(v) == v for v in constants.values())
     if is_exact or interned.element_type(out) != interned.f64:
         return compute("Elu", self, out=out, **constants)
@@ -172,7 +180,11 @@ def elu_backward(
     self_or_result: Any,
     out: Any,
 ) -> Any:
-    constants = {"alpha": float(alpha), "scale": float(scale), "input_scale": float(input_scale)}
+    constants: dict[str, Any] = {
+        "alpha": float(alpha),
+        "scale": float(scale),
+        "input_scale": float(input_scale),
+    }
     if not _lacks("EluGradV2", out):
         return compute(
             "EluGradV2", grad_output, self_or_result, out=out, is_result=is_result, **constants
@@ -194,7 +206,7 @@ def elu_backward(
 )
 def hardtanh_backward(grad_output: Any, self: Any, min_val: Any, max_val: Any, out: Any) -> Any:
     if not _lacks("HardtanhGrad", out):
-        bounds = {"min_val": float(min_val), "max_val": float(max_val)}
+        bounds: dict[str, Any] = {"min_val": float(min_val), "max_val": float(max_val)}
         return compute("HardtanhGrad", self, grad_output, out=out, **bounds)
     flat = ge.call(
         "LogicalOr", _test("LessEqual", self, min_val), _test("GreaterEqual", self, max_val)
@@ -252,7 +264,7 @@ def softplus(self: Any, out: Any, beta: Any = 1, threshold: Any = 20) -> Any:
 )
 def softplus_backward(grad_output: Any, self: Any, beta: Any, threshold: Any, out: Any) -> Any:
     if not _lacks("SoftplusV2Grad", out):
-        constants = {"beta": float(beta), "threshold": float(threshold)}
+        constants: dict[str, Any] = {"beta": float(beta), "threshold": float(threshold)}
         return compute("SoftplusV2Grad", grad_output, self, out=out, **constants)
     scaled = compute("Mul", self, beta, out=out)
     inner = compute("Mul", grad_output, compute("Sigmoid", scaled, out=out), out=out)

@@ -28,9 +28,9 @@ _BITS = {
 
 def _common_element(self: Any, other: Any) -> Attribute:
     """Element type that a comparison is computed in; promotion has already been made explicit."""
-    first = self if isinstance(self, SSAValue) else other
+    first: Any = other if is_number(self) else self
     element = ge.element(first)
-    if isinstance(other, SSAValue) or element_types.is_floating(element):
+    if not is_number(other) or element_types.is_floating(element):
         return element
     return interned.f32 if isinstance(other, float) and not other.is_integer() else element
 
@@ -202,7 +202,7 @@ def signbit(self: Any, out: Any) -> Any:
     if not element_types.is_floating(element):
         return compute("Less", self, 0, out=out, element=element)
     kind = supported_type("Bitcast", element)
-    bits = {interned.f16: interned.i16, interned.f32: interned.i32}.get(kind, interned.i64)
+    bits = element_types.from_name(element_types.to_name(kind).replace("float", "int"))
     value = ge.cast_to(self, kind)
     pattern = ge.call("Bitcast", value, type=bits, out=with_element(self.type, bits))
     return compute("Less", pattern, 0, out=out, element=bits)

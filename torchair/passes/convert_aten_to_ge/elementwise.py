@@ -172,7 +172,7 @@ def _add_scaled(self: Any, other: Any, alpha: Any, out: Any) -> SSAValue:
 def _type_of(value: Any, out: Attribute) -> Attribute:
     """Type of a pointwise function of one operand, with the result's element type."""
     element = interned.element_type(out)
-    return with_element(value.type, element) if isinstance(value, SSAValue) else element
+    return element if is_number(value) else with_element(value.type, element)
 
 
 @converts(
@@ -346,7 +346,8 @@ def nan_to_num(self: Any, out: Any, nan: Any = None, posinf: Any = None, neginf:
         "neginf": low if neginf is None else neginf,
     }
     if element != interned.f64:
-        return compute("NanToNum", self, out=out, **{k: float(v) for k, v in chosen.items()})
+        settings: dict[str, Any] = {k: float(v) for k, v in chosen.items()}
+        return compute("NanToNum", self, out=out, **settings)
     flag = with_element(out, interned.i1)
     result = self
     for test, bound in ((chosen["posinf"], math.inf), (chosen["neginf"], -math.inf)):
@@ -358,9 +359,9 @@ def nan_to_num(self: Any, out: Any, nan: Any = None, posinf: Any = None, neginf:
 
 def _finite_range(element: Attribute) -> tuple[float, float]:
     high = {
-        interned.f16: 65504.0,
-        interned.bf16: math.ldexp(255.0, 120),
-        interned.f32: math.ldexp(2.0**24 - 1, 104),
-        interned.f64: math.ldexp(2.0**53 - 1, 971),
-    }[element]
+        "float16": 65504.0,
+        "bfloat16": math.ldexp(255.0, 120),
+        "float32": math.ldexp(2.0**24 - 1, 104),
+        "float64": math.ldexp(2.0**53 - 1, 971),
+    }[element_types.to_name(element)]
     return -high, high

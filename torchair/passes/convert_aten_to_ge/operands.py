@@ -6,9 +6,8 @@ from __future__ import annotations
 import math
 import struct
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
@@ -98,16 +97,15 @@ def rounded(value: float, element: Attribute) -> float:
         return interned.round_to_single(value)
     if element == interned.bf16:
         return _round_to_bfloat16(interned.round_to_single(value))
-    if isinstance(element, IntegerType) and element != interned.i1:
-        return _wrapped(int(value), element)
+    name = element_types.to_name(element)
+    if "int" in name:
+        return _wrapped(int(value), int(name.lstrip("uint")), name.startswith("u"))
     return value
 
 
-def _wrapped(value: int, element: IntegerType) -> int:
-    modulus = 1 << element.width.data
-    value %= modulus
-    is_unsigned = element.signedness.data is Signedness.UNSIGNED
-    return value if is_unsigned or value < modulus // 2 else value - modulus
+def _wrapped(value: int, bits: int, is_unsigned: bool) -> int:
+    value %= 1 << bits
+    return value if is_unsigned or value < 1 << (bits - 1) else value - (1 << bits)
 
 
 def _round_to_bfloat16(value: float) -> float:
@@ -125,9 +123,7 @@ def is_number(value: Any) -> bool:
 
 def operand(value: Any, element: Attribute) -> SSAValue:
     """A tensor of exactly this element type: a number becomes a constant, another type a cast."""
-    if isinstance(value, SSAValue):
-        return ge.cast_to(value, element)
-    return number(cast(float, value), element)
+    return number(value, element) if is_number(value) else ge.cast_to(value, element)
 
 
 def compute(

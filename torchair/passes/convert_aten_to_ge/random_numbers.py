@@ -60,15 +60,6 @@ _register_distribution("randn", "RandomStandardNormal")
 
 
 @converts(
-    "uniform(Tensor self, float from=0., float to=1., *, Generator? generator=None) -> Tensor"
-)
-def uniform(self: Any, out: Any, to: Any = 1.0, **named: Any) -> Any:
-    low = named.get("from", 0.0)
-    unit = _draw("RandomUniform", _shape_input(self), out)
-    return _affine(unit, to - low, low, out)
-
-
-@converts(
     "normal_functional(Tensor self, float mean=0., float std=1., *, Generator? generator=None) "
     "-> Tensor"
 )

@@ -27,7 +27,7 @@ def axes_of(self: Any, dim: Any = None) -> list[int]:
     rank = len(shape_of(self))
     if dim is None or dim == []:
         return list(range(rank))
-    given = dim if isinstance(dim, list) else [dim]
+    given: list[int] = [dim] if isinstance(dim, int) else dim
     return sorted({d % max(rank, 1) for d in given})
 
 

@@ -195,7 +195,7 @@ def log_sigmoid(x: Tensor) -> Tensor:
 
 @kernel("LogSigmoidGrad")
 def log_sigmoid_grad(grads: Tensor, features: Tensor) -> Tensor:
-    return aten.log_sigmoid_backward(grads, features, torch.exp(-features.abs()))
+    return aten.log_sigmoid_backward(grads, features, aten.log_sigmoid_forward(features)[1])
 
 
 @kernel("GLU")

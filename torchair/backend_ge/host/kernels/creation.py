@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchair.backend_ge.host.kernels.numbers import Number, written
+from torchair.backend_ge.host.kernels.numbers import value_of, written
 from torchair.backend_ge.host.kernels.registry import ints, kernel, torch_dtype
-from torchair.backend_ge.host.tracing import known_tensor
 
 
 @kernel("Fill")
@@ -43,19 +42,13 @@ def empty(shape: Tensor, dtype: int, init: bool) -> Tensor:
 
 @kernel("Range")
 def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    numbers = [_number(v) for v in (start, limit, delta)]
+    numbers = [value_of(v) for v in (start, limit, delta)]
     return torch.arange(*numbers, dtype=start.dtype)
 
 
 @kernel("LinSpace")
 def lin_space(start: Tensor, stop: Tensor, num: Tensor) -> Tensor:
-    return torch.linspace(_number(start), _number(stop), ints(num)[0], dtype=start.dtype)
-
-
-def _number(tensor: Tensor) -> Number:
-    """Value of a scalar that is known when the graph is specialised."""
-    value = known_tensor(tensor).tolist()
-    return written(value) if tensor.dtype is torch.float32 else value
+    return torch.linspace(value_of(start), value_of(stop), ints(num)[0], dtype=start.dtype)
 
 
 @kernel("Eye")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -33,12 +34,21 @@ def _to_single(value: float) -> float:
         return float("nan")
 
 
+def value_of(tensor: torch.Tensor) -> Number:
+    """The value of a 0-d tensor that is known when the graph is specialised.
+
+    Raises:
+        DataDependentError: it is only known when the graph runs.
+    """
+    value: Any = known_tensor(tensor).tolist()
+    return written(value) if tensor.dtype is torch.float32 else value
+
+
 def known_number(tensor: torch.Tensor) -> Number | None:
-    """The value of a 0-d tensor that is constant in this graph (``written`` if float32)."""
+    """The value of a 0-d tensor that is constant in this graph, else None."""
     if tensor.dim() or tensor.is_complex():
         return None
     try:
-        value = known_tensor(tensor).tolist()
+        return value_of(tensor)
     except DataDependentError:
         return None
-    return written(value) if tensor.dtype is torch.float32 else value

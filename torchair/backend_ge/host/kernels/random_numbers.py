@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchair.backend_ge.host.kernels.numbers import known_number, written
+from torchair.backend_ge.host.kernels.numbers import known_number, value_of
 from torchair.backend_ge.host.kernels.registry import ints, kernel
-from torchair.backend_ge.host.tracing import known_tensor
 
 
 @kernel("RandomUniform", random=True)
@@ -39,7 +38,7 @@ def randperm(n: int, dtype: torch.dtype) -> Tensor:
 def drop_out_gen_mask_v4(shape: Tensor, prob: Tensor, dtype: torch.dtype) -> Tensor:
     """Bools, as ``native_dropout`` draws them; the other type, packed bits, has no PyTorch form."""
     blank = torch.empty(ints(shape), dtype=dtype)
-    return torch.ops.aten.bernoulli.p(blank, written(known_tensor(prob).tolist()))
+    return torch.ops.aten.bernoulli.p(blank, value_of(prob))
 
 
 @kernel("DropOutDoMaskV3")
