@@ -150,7 +150,9 @@ def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
     last = block.last_op
     if last is not None and last.has_trait(IsTerminator):
         rewriter.wide[last] = list(private.operands_of(last))
+    budget = MAX_FIRINGS
     for op in private.iter_ops(block):
+        budget += MAX_FIRINGS
         if op not in rewriter.erased:
             _visit(op, index, rewriter)
     firings: dict[Operation, int] = {}
@@ -160,7 +162,8 @@ def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
             continue
         if _visit(op, index, rewriter):
             firings[op] = firings.get(op, 0) + 1
-            if firings[op] > MAX_FIRINGS:
+            budget -= 1  # patterns that undo each other fire once on each of ever new operations
+            if firings[op] > MAX_FIRINGS or budget < 0:
                 _report_loop(op, index)
     for op, operands in rewriter.wide.items():
         private.assign_wide(op, operands)

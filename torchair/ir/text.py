@@ -1,4 +1,4 @@
-"""Printer and parser with caches for types, the costliest part of reading and writing large modules.
+"""Printer and parser with caches for types, the costliest part of the text of large modules.
 
 Use ``print_module`` and ``parse_module``; ``torchair-opt`` uses the same classes.
 """
@@ -6,6 +6,7 @@ Use ``print_module`` and ``parse_module``; ``torchair-opt`` uses the same classe
 from __future__ import annotations
 
 import io
+import re
 from typing import IO, cast
 
 from xdsl.context import Context
@@ -14,11 +15,15 @@ from xdsl.ir import Attribute, Operation, TypeAttribute
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
+from xdsl.utils.lexer import Span
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 from torchair.errors import ArtifactError
 from torchair.ir import private
 from torchair.ir.interned import canonical
+
+_BRACKETS = re.compile(r'[<>]|->|"(?:[^"\\]|\\.)*"')
+"""What opens and closes a type, and what only looks like it: arrows and strings."""
 
 
 class CachedPrinter(Printer):
@@ -44,6 +49,21 @@ class CachedPrinter(Printer):
 class CachedParser(Parser):
     """Parses each distinct ``tensor<...>`` text once; every type it returns is interned."""
 
+    def parse_module(self, allow_implicit_module: bool = True) -> ModuleOp:
+        """A module; whatever is wrong with the text is a ``ParseError`` at the current token."""
+        try:
+            return super().parse_module(allow_implicit_module)
+        except ParseError:
+            raise
+        except RecursionError as error:
+            raise self._error("the text is nested too deeply to be a module") from error
+        except Exception as error:  # attribute constructors raise what they like on odd values
+            raise self._error(f"{type(error).__name__}: {error}") from error
+
+    def _error(self, message: str) -> ParseError:
+        _, start, text = private.token_at(self)
+        return ParseError(Span(start, start + len(text), self.lexer.input), message)
+
     def parse_optional_type(self) -> TypeAttribute | None:
         kind, start, text = private.token_at(self)
         if kind is not MLIRTokenKind.BARE_IDENT or text != "tensor":
@@ -62,29 +82,34 @@ class CachedParser(Parser):
             cache[key] = parsed
         return parsed
 
+    def parse_optional_str_literal(self) -> str | None:
+        """A string literal; unlike xDSL's, one with escapes may hold any UTF-8 text."""
+        kind, start, _ = private.token_at(self)
+        if kind is not MLIRTokenKind.BYTES_LIT:
+            return super().parse_optional_str_literal()
+        literal = self.parse_optional_bytes_literal()
+        assert literal is not None, "the token is a literal"
+        try:
+            return literal.decode("utf-8")
+        except UnicodeDecodeError:
+            private.resume_at(self, start)
+            return None
+
     def _type_cache(self) -> dict[str, TypeAttribute]:
         cache = self.__dict__.get("torchair_types")
         if cache is None:
             cache = self.__dict__["torchair_types"] = {}
-        return cache
+        return cache  # pyright: ignore[reportUnknownVariableType]
 
 
 def _closing_angle(source: str, start: int) -> int:
     """Offset just past the ``>`` that closes the first ``<`` after ``start``."""
     depth = 0
-    in_string = False
-    for position in range(start, len(source)):
-        char = source[position]
-        if in_string:
-            in_string = char != '"'
-        elif char == '"':
-            in_string = True
-        elif char == "<":
-            depth += 1
-        elif char == ">":
-            depth -= 1
-            if depth == 0:
-                return position + 1
+    for match in _BRACKETS.finditer(source, start):
+        mark = match.group()
+        depth += (mark == "<") - (mark == ">")
+        if depth == 0 and mark == ">":
+            return match.end()
     return len(source)
 
 
@@ -112,9 +137,4 @@ def parse_module(context: Context, text: str, name: str = "<string>") -> ModuleO
         raise ArtifactError(
             f"{name} is not a module: {str(error).strip()}",
             hint="check the line named above; torchair-opt prints well-formed modules",
-        ) from error
-    except RecursionError as error:
-        raise ArtifactError(
-            f"{name} is nested too deeply to be a module",
-            hint="the file is damaged; dump the module again",
         ) from error
