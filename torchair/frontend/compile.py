@@ -174,11 +174,11 @@ def _argument_positions(module: ModuleOp, placeholders: int) -> list[int]:
 def _dump_graph(dump: StageDump, model: Any, module: ModuleOp) -> None:
     if dump.folder is None:
         return
-    from torchair.backend_ge.graph_picture import draw_graph
-    from torchair.backend_ge.graph_text import to_pbtxt
+    from torchair.backend_ge.graph_picture import graph_svg
+    from torchair.backend_ge.graph_text import graph_text
 
-    dump.text("graph.pbtxt", to_pbtxt(model))
-    dump.text("graph.svg", draw_graph(module))
+    dump.text("graph.pbtxt", graph_text(model))
+    dump.text("graph.svg", graph_svg(module))
 
 
 def _engine_options(config: Snapshot) -> dict[str, Any]:

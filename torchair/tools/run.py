@@ -44,9 +44,10 @@ def read_module(path: Path) -> ModuleOp:
         module = parse_module(make_context(), text, str(path))
         verify_module(module)
         return module
-    from torchair.backend_ge.load import read_graph_file
+    from torchair.backend_ge.graph_text import read_graph_file
+    from torchair.backend_ge.load import load
 
-    return read_graph_file(path)
+    return load(read_graph_file(path))
 
 
 def graph_function(module: ModuleOp) -> FuncOp:
