@@ -44,6 +44,7 @@ FAMILIES = (
     "ordering",
     "convolution",
     "pooling",
+    "resampling",
     "mutation",
 )
 """Modules of this package that hold converters, loaded on first use."""

@@ -48,6 +48,7 @@ FAMILIES = (
     "ordering",
     "convolution",
     "pooling",
+    "resampling",
     "mutation",
 )
 """Modules of this package that hold kernels, loaded on first use."""
