@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute
 
 from torchair.backend_ge import proto
+from torchair.backend_ge.proto.attrs import shortest_float32
 from torchair.dialects.ge import dtypes
 from torchair.errors import ArtifactError
 from torchair.ir import element_types, interned
@@ -90,6 +91,8 @@ def readable(value: DenseIntOrFPElementsAttr[Any]) -> str | None:
     numbers = list(value.get_values())
     if value.get_element_type() == interned.i1:
         numbers = [bool(number) for number in numbers]
+    elif value.get_element_type() == interned.f32:
+        numbers = [shortest_float32(number) for number in numbers]
     return repr(numbers if value.get_shape() else numbers[0])
 
 
@@ -173,12 +176,9 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
     Raises:
         ArtifactError: the folder cannot be written.
     """
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:60]}.", dir=path.parent)
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
@@ -186,9 +186,11 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise ArtifactError(
+            f"cannot write {path}", found=error.strerror, hint="check that the folder exists"
+        ) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -197,12 +199,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _not_writable(path: Path, error: OSError) -> ArtifactError:
-    return ArtifactError(
-        f"cannot write {path}", found=error.strerror, hint="check that the folder exists"
-    )
 
 
 def write_weight_file(folder: Path, data: bytes) -> Path:
