@@ -1,0 +1,1 @@
+"""Conformance sweep: PyTorch's own operator samples, compiled by torchair, against eager."""

@@ -1,0 +1,89 @@
+"""The failures that are known, each with its reason: strict in both directions."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.harness import PASS, SKIP, STATUSES, UNCAPTURABLE, Outcome
+from conformance.samples import DTYPES, MODES, Group
+
+FILE = Path(__file__).with_name("expectations.toml")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Some samples of these groups end with this status.
+
+    Args:
+        ops: OpInfo names or patterns.
+        status: how they end.
+        reason: why, for the reader of docs/operators.md.
+        dtypes: dtypes it holds for.
+        modes: shape modes it holds for.
+    """
+
+    ops: tuple[str, ...]
+    status: str
+    reason: str
+    dtypes: tuple[str, ...] = tuple(DTYPES)
+    modes: tuple[str, ...] = MODES
+
+    def covers(self, group: Group) -> bool:
+        """Whether it speaks of a group."""
+        return (
+            group.dtype in self.dtypes
+            and group.mode in self.modes
+            and any(fnmatch.fnmatchcase(group.op, p) for p in self.ops)
+        )
+
+
+def load_expectations(path: Path = FILE) -> list[Expectation]:
+    """Read and check the list.
+
+    Raises:
+        ValueError: an entry has an unknown key, status, dtype or mode, or no reason.
+    """
+    entries = tomllib.loads(path.read_text(encoding="utf-8")).get("expect", [])
+    return [_expectation(entry) for entry in entries]
+
+
+def _expectation(entry: dict[str, object]) -> Expectation:
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    found = Expectation(**fields)  # pyright: ignore[reportArgumentType]
+    if not found.reason.strip():
+        raise ValueError(f"no reason for {found.ops}")
+    wrong = [d for d in found.dtypes if d not in DTYPES]
+    wrong += [m for m in found.modes if m not in MODES]
+    wrong += [] if found.status in STATUSES else [found.status]
+    if wrong or not found.ops:
+        raise ValueError(f"expectation {found.ops} has wrong values: {wrong}")
+    return found
+
+
+def breaches(outcomes: list[Outcome], expectations: list[Expectation]) -> list[str]:
+    """Failures that no entry expects, and entries without a failure among the groups that ran.
+
+    An entry is only called stale when all of one operator's groups that it speaks of passed.
+    """
+    lines: list[str] = []
+    seen: defaultdict[tuple[int, str], int] = defaultdict(int)
+    for outcome in outcomes:
+        entries = [i for i, e in enumerate(expectations) if e.covers(outcome.group)]
+        for i in entries:
+            seen[i, outcome.op] += outcome.status == expectations[i].status
+        if outcome.status in (PASS, SKIP, UNCAPTURABLE):
+            continue
+        if not any(expectations[i].status == outcome.status for i in entries):
+            lines.append(
+                f"unexpected: {outcome.group} sample {outcome.index}: {outcome.status}: "
+                f"{outcome.cause}"
+            )
+    for (i, op), failures in seen.items():
+        if failures == 0:
+            entry = expectations[i]
+            lines.append(f"stale: {op} has no '{entry.status}' any more: {entry.reason}")
+    return lines
