@@ -24,6 +24,7 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.aten.torch_schema import mnemonic
 from torchair.errors import ConversionError
 from torchair.ir.schema import Schema
+from torchair.passes.convert_aten_to_ge.auto import auto_converter
 
 FAMILIES = (
     "elementwise",
@@ -39,12 +40,14 @@ FAMILIES = (
     "normalization",
     "batch_norm",
     "activation",
+    "embedding",
     "indexing",
     "scattering",
     "ordering",
     "convolution",
     "pooling",
     "resampling",
+    "loss",
     "mutation",
 )
 """Modules of this package that hold converters, loaded on first use."""
@@ -131,9 +134,16 @@ def converters() -> dict[str, Converter]:
 
 
 def find(name: str) -> Converter | None:
-    """The converter of a mnemonic, or None."""
+    """The converter of a mnemonic (see ``auto`` for those that nobody wrote), or None."""
     _load_families()
-    return _converters.get(name)
+    found = _converters.get(name)
+    if found is not None:
+        return found
+    made = auto_converter(name)
+    if made is None:
+        return None
+    schema, function = made
+    return Converter(name, schema.text, function, frozenset(schema.positions), True)
 
 
 def add(converter: Converter) -> None:

@@ -43,12 +43,14 @@ FAMILIES = (
     "normalization",
     "batch_norm",
     "activation",
+    "embedding",
     "indexing",
     "scattering",
     "ordering",
     "convolution",
     "pooling",
     "resampling",
+    "loss",
     "mutation",
 )
 """Modules of this package that hold kernels, loaded on first use."""
