@@ -146,11 +146,7 @@ def _elu_constants(alpha: Any, scale: Any, input_scale: Any) -> dict[str, Any]:
 
 @converts("elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor")
 def elu(self: Any, out: Any, alpha: Any = 1, scale: Any = 1, input_scale: Any = 1) -> Any:
-    constants: dict[str, Any] = {
-        "alpha": float(alpha),
-        "scale": float(scale),
-        "input_scale": float(input_scale),
-    }
+    constants = _elu_constants(alpha, scale, input_scale)
     is_exact = all(interned.round_to_single(v) == v for v in constants.values())
     if is_exact or interned.element_type(out) != interned.f64:
         return compute("Elu", self, out=out, **constants)
@@ -180,11 +176,7 @@ def elu_backward(
     self_or_result: Any,
     out: Any,
 ) -> Any:
-    constants: dict[str, Any] = {
-        "alpha": float(alpha),
-        "scale": float(scale),
-        "input_scale": float(input_scale),
-    }
+    constants = _elu_constants(alpha, scale, input_scale)
     if not _lacks("EluGradV2", out):
         return compute(
             "EluGradV2", grad_output, self_or_result, out=out, is_result=is_result, **constants
@@ -348,28 +340,40 @@ def prelu_kernel_backward(grad_output: Any, self: Any, weight: Any, out: Any) ->
     )
 
 
-def _register_shrink(name: str, op: str, default: str) -> None:
-    @converts(f"{name}(Tensor self, Scalar lambd={default}) -> Tensor")
-    def _(self: Any, out: Any, lambd: Any = 0.5) -> Any:
-        return compute(op, self, out=out, lambd=float(lambd))
-
-    gradient = "grad_out" if name == "hardshrink" else "grad_output"
-
-    @converts(f"{name}_backward(Tensor {gradient}, Tensor self, Scalar lambd) -> Tensor")
-    def _(self: Any, lambd: Any, out: Any, grad_out: Any = None, grad_output: Any = None) -> Any:
-        grad = grad_output if grad_out is None else grad_out
-        if _lacks(f"{op}Grad", out):
-            inside = ge.call(
-                "LogicalAnd",
-                _test("GreaterEqual", self, -float(lambd)),
-                _test("LessEqual", self, float(lambd)),
-            )
-            return select(inside, 0, grad, out)
-        return compute(f"{op}Grad", grad, self, out=out, lambd=float(lambd))
+@converts("softshrink(Tensor self, Scalar lambd=0.5) -> Tensor")
+def softshrink(self: Any, out: Any, lambd: Any = 0.5) -> Any:
+    if not _lacks("SoftShrink", out):
+        return compute("SoftShrink", self, out=out, lambd=float(lambd))
+    lower = select(_test("Less", self, -lambd), compute("Add", self, lambd, out=out), 0, out)
+    return select(_test("Greater", self, lambd), compute("Sub", self, lambd, out=out), lower, out)
 
 
-_register_shrink("softshrink", "SoftShrink", "0.5")
-_register_shrink("hardshrink", "HardShrink", "0.5")
+@converts("softshrink_backward(Tensor grad_output, Tensor self, Scalar lambd) -> Tensor")
+def softshrink_backward(grad_output: Any, self: Any, lambd: Any, out: Any) -> Any:
+    if not _lacks("SoftShrinkGrad", out):
+        return compute("SoftShrinkGrad", grad_output, self, out=out, lambd=float(lambd))
+    return select(_within(self, lambd), 0, grad_output, out)
+
+
+@converts("hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor")
+def hardshrink(self: Any, out: Any, lambd: Any = 0.5) -> Any:
+    if not _lacks("HardShrink", out):
+        return compute("HardShrink", self, out=out, lambd=float(lambd))
+    return select(_within(self, lambd), 0, self, out)
+
+
+@converts("hardshrink_backward(Tensor grad_out, Tensor self, Scalar lambd) -> Tensor")
+def hardshrink_backward(grad_out: Any, self: Any, lambd: Any, out: Any) -> Any:
+    if not _lacks("HardShrinkGrad", out):
+        return compute("HardShrinkGrad", grad_out, self, out=out, lambd=float(lambd))
+    return select(_within(self, lambd), 0, grad_out, out)
+
+
+def _within(value: Any, bound: Any) -> SSAValue:
+    """Whether elements lie in ``[-bound, bound]``."""
+    return ge.call(
+        "LogicalAnd", _test("GreaterEqual", value, -bound), _test("LessEqual", value, bound)
+    )
 
 
 @converts("relu6(Tensor self) -> Tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from xdsl.ir import Attribute, SSAValue
@@ -206,3 +207,34 @@ def signbit(self: Any, out: Any) -> Any:
     value = ge.cast_to(self, kind)
     pattern = ge.call("Bitcast", value, type=bits, out=with_element(self.type, bits))
     return compute("Less", pattern, 0, out=out, element=bits)
+
+
+@converts(
+    "copysign.Tensor(Tensor self, Tensor other) -> Tensor",
+    "copysign.Scalar(Tensor self, Scalar other) -> Tensor",
+)
+def copysign(self: Any, other: Any, out: Any) -> Any:
+    size = compute("Abs", self, out=self.type)
+    opposite = ge.call("Neg", size, out=self.type)
+    if is_number(other):
+        return opposite if math.copysign(1.0, other) < 0 else size
+    flags = signbit(other, with_element(other.type, interned.i1))
+    return select(flags, opposite, size, out)
+
+
+def _register_ignoring_nan(name: str, op: str) -> None:
+    @converts(f"{name}(Tensor self, Tensor other) -> Tensor")
+    def _(self: Any, other: Any, out: Any) -> Any:
+        element = interned.element_type(out)
+        extreme = compute(op, self, other, out=out)
+        if not element_types.is_floating(element):
+            return extreme
+        missing = [
+            compute("IsNan", v, out=with_element(v.type, interned.i1), element=element)
+            for v in (self, other)
+        ]
+        return select(missing[0], other, select(missing[1], self, extreme, out), out)
+
+
+_register_ignoring_nan("fmax", "Maximum")
+_register_ignoring_nan("fmin", "Minimum")

@@ -177,7 +177,7 @@ def _range(start: Any, end: Any, step: Any, out: Attribute) -> SSAValue:
         start, step = int(start), int(step)
         end, integral = start + count * step, True
     if integral and is_inline([count], element) and abs(start) + count * abs(step) <= 2**11:
-        values = [start + i * step for i in range(count)]
+        values = [rounded(start + i * step, element) for i in range(count)]
         return ge.current().constant(values, element, [count])
     kind = interned.f32 if element in REDUCED else supported_type("Range", element)
     numbers = [operand(v, kind) for v in (start, end, step)]

@@ -99,6 +99,16 @@ def trunc(self: Any, out: Any) -> Any:
     return ge.call("SelectV2", negative, up, down, out=out)
 
 
+@converts("round.decimals(Tensor self, *, int decimals) -> Tensor")
+def round_decimals(self: Any, decimals: Any, out: Any) -> Any:
+    if not is_floating(out):
+        return self
+    power = 10.0 ** abs(decimals)
+    before, after = ("Mul", "RealDiv") if decimals > 0 else ("RealDiv", "Mul")
+    scaled = compute(before, self, power, out=out)
+    return compute(after, compute("Round", scaled, out=out), power, out=out)
+
+
 @converts("sgn(Tensor self) -> Tensor")
 def sgn(self: Any, out: Any) -> Any:
     if element_types.is_complex(interned.element_type(out)):
@@ -266,6 +276,15 @@ def pow_scalar(self: Any, exponent: Any, out: Any) -> Any:
 @converts("atan2(Tensor self, Tensor other) -> Tensor")
 def atan2(self: Any, other: Any, out: Any) -> Any:
     return compute("Atan2", self, other, out=out)
+
+
+@converts(
+    "xlogy.Tensor(Tensor self, Tensor other) -> Tensor",
+    "xlogy.Scalar_Self(Scalar self, Tensor other) -> Tensor",
+    "xlogy.Scalar_Other(Tensor self, Scalar other) -> Tensor",
+)
+def xlogy(self: Any, other: Any, out: Any) -> Any:
+    return compute("Xlogy", self, other, out=out)
 
 
 @converts("maximum(Tensor self, Tensor other) -> Tensor")

@@ -87,7 +87,10 @@ def number(value: float, element: Attribute) -> SSAValue:
 
 
 def rounded(value: float, element: Attribute) -> float:
-    """The value of a number in an element type: too large floats are infinite, integers wrap."""
+    """The value of a number in an element type.
+
+    Floats that are too large become infinite, integers wrap, and a bool tells zero from the rest.
+    """
     if element == interned.f16:
         try:
             return struct.unpack("e", struct.pack("e", value))[0]
@@ -98,6 +101,8 @@ def rounded(value: float, element: Attribute) -> float:
     if element == interned.bf16:
         return _round_to_bfloat16(interned.round_to_single(value))
     name = element_types.to_name(element)
+    if name == "bool":
+        return bool(value)
     if "int" in name:
         return _wrapped(int(value), int(name.lstrip("uint")), name.startswith("u"))
     return value

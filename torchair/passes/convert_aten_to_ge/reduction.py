@@ -11,6 +11,7 @@ from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.comparison import as_bool, select
 from torchair.passes.convert_aten_to_ge.operands import (
+    REDUCED,
     compute,
     has_type,
     is_number,
@@ -253,6 +254,10 @@ def _composed_variance(
 ) -> tuple[SSAValue, SSAValue]:
     """Variance and mean by their definitions, for what GE's operators do not take."""
     element = ge.element(self)
+    if element in REDUCED:
+        wide = with_element(out, interned.f32)
+        pair = _composed_variance(ge.cast_to(self, interned.f32), dim, correction, keepdim, wide)
+        return ge.cast_to(pair[0], element), ge.cast_to(pair[1], element)
     axes = axes_of(self, dim)
     kept = kept_type(self, axes, element)
     centre = reduce("ReduceMean", self, axes, kept, True)
@@ -361,6 +366,8 @@ def _composed_norm(
         marks = compute("NotEqual", value, 0, out=flags, element=element)
         return reduce("ReduceSum", marks, axes, out, keepdim)
     size = compute("Abs", value, out=value.type)
+    if not axes:
+        return size
     if math.isinf(order):
         return reduce("ReduceMax" if order > 0 else "ReduceMin", size, axes, out, keepdim)
     if order == 1:

@@ -56,6 +56,7 @@ _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "RealDiv": torch.div,
     "Sub": torch.sub,
     "TruncateMod": torch.fmod,
+    "Xlogy": torch.xlogy,
 }
 
 
