@@ -58,7 +58,7 @@ def test_created_operation_equals_one_that_xdsl_creates() -> None:
     slow_block.add_op(slow)
     assert fast_block.is_structurally_equivalent(slow_block)
     assert fast.location == slow.location
-    defaults = {"regions", "_successors", "_successor_uses"}
+    defaults = {"regions", "_successors", "_successor_uses", "parent", "_prev_op", "_next_op"}
     assert set(vars(fast)) | defaults == set(vars(slow)) | defaults
     assert list(fast.regions) == list(slow.regions) == []
     assert list(fast.successors) == list(slow.successors) == []

@@ -25,11 +25,24 @@ _STRIDE_BLIND_READERS = frozenset(
 """Readers whose result has the same strides whatever the strides of their operands."""
 
 
-def may_become(result: SSAValue, source: SSAValue) -> bool:
-    """Whether ``result``, a fresh tensor with the value of ``source``, may be replaced by it."""
-    return (_has_plain_strides(source) or _has_stride_blind_readers(result)) and not (
-        leaves_or_is_written(result) or _is_written(_root(source))
-    )
+def may_become(result: SSAValue, source: SSAValue, *, same_strides: bool = True) -> bool:
+    """Whether ``result``, a fresh tensor with the value of ``source``, may be replaced by it.
+
+    Args:
+        result: the copy.
+        source: what it was copied from.
+        same_strides: whether a copy of a dense source has the strides of the source.
+    """
+    if leaves_or_is_written(result) or is_ever_written(source):
+        return False
+    if interned.shape_of(source.type) == () or (same_strides and _is_dense(source)):
+        return True
+    return all(use.operation.name in _STRIDE_BLIND_READERS for use in result.uses)
+
+
+def is_ever_written(value: SSAValue) -> bool:
+    """Whether anything writes the storage of a value: it may differ from one reader to the next."""
+    return _reaches(_root(value), and_return=False)
 
 
 def is_view_op(op: Operation) -> bool:
@@ -50,25 +63,15 @@ def _root(value: SSAValue) -> SSAValue:
     return value
 
 
-def _has_plain_strides(value: SSAValue) -> bool:
-    """Whether a copy of the value would have the value's own strides: it is dense, or has none."""
-    if interned.shape_of(value.type) == ():
-        return True
+def _is_dense(value: SSAValue) -> bool:
+    """Whether a value is a tensor of its own, not a view and not an argument."""
     owner = value.owner
     return isinstance(owner, CallOp) and not is_view_op(owner)
-
-
-def _has_stride_blind_readers(value: SSAValue) -> bool:
-    return all(use.operation.name in _STRIDE_BLIND_READERS for use in value.uses)
 
 
 def leaves_or_is_written(value: SSAValue) -> bool:
     """Whether a tensor or a view of it is returned, or written in place."""
     return _reaches(value, and_return=True)
-
-
-def _is_written(value: SSAValue) -> bool:
-    return _reaches(value, and_return=False)
 
 
 def _reaches(value: SSAValue, and_return: bool) -> bool:

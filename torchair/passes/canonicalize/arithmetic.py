@@ -15,6 +15,7 @@ from xdsl.ir import SSAValue
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
+from torchair.passes.canonicalize.aliasing import is_ever_written
 from torchair.passes.canonicalize.copies import replace_by_copy
 from torchair.passes.canonicalize.types import has_same_type
 
@@ -60,7 +61,7 @@ def drop_first_power(op: CallOp, rewriter: Rewriter) -> None:
 @pattern("aten.neg", "aten.bitwise_not", "aten.logical_not")
 def cancel_double_negation(op: CallOp, rewriter: Rewriter) -> None:
     inner = defining_op(op.operands[0], op.name)
-    if inner is not None:
+    if inner is not None and not is_ever_written(inner.operands[0]):
         _drop(op, inner.operands[0], rewriter)
 
 

@@ -8,6 +8,7 @@ from torchair.ir import element_types
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
+from torchair.passes.canonicalize.aliasing import is_ever_written
 from torchair.passes.canonicalize.copies import replace_by_copy
 from torchair.passes.dtype_rules import INTEGERS, loses_nothing
 
@@ -38,7 +39,7 @@ def merge_casts(op: CallOp, rewriter: Rewriter) -> None:
     source = inner.operands[0]
     first, middle = element_type(source.type), element_type(inner.results[0].type)
     last = element_type(op.results[0].type)
-    if not loses_nothing(first, middle) or _is_saturating(first, last):
+    if not loses_nothing(first, middle) or _is_saturating(first, last) or is_ever_written(source):
         return
     values = op.arguments()
     values[0] = source

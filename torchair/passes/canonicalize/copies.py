@@ -56,8 +56,8 @@ def drop_redundant_lift(op: CallOp, rewriter: Rewriter) -> None:
 def drop_functional_copy(op: CallOp, rewriter: Rewriter) -> None:
     if len(op.operands) != 2:
         return
-    source, result = op.operands[1], op.results[0]
-    if has_same_type(source, result) and may_become(result, source):
+    source, result = op.operands[1], op.results[0]  # the result has the strides of operand 0
+    if has_same_type(source, result) and may_become(result, source, same_strides=False):
         rewriter.replace(op, [source])
 
 
