@@ -38,7 +38,8 @@ from torchair.ir.verify import verify_module
 from torchair.passes import ALL_PASSES
 from torchair.tools.context import get_dialects, register_own_dialects
 
-GRAPH_SUFFIXES = ("pb", "pbtxt", "air")
+GRAPH_SUFFIXES = ("pb", "air", "pbtxt", "txt")
+"""Formats of GE graph files: binary protobuf and protobuf text."""
 
 
 class TorchairOptMain(xDSLOptMain):
@@ -85,13 +86,15 @@ class TorchairOptMain(xDSLOptMain):
         return CachedParser(self.ctx, text, name).parse_module(not self.args.no_implicit_module)
 
     def _read_graph(self, stream: IO[bytes]) -> ModuleOp:
-        from torchair.backend_ge.load import load, read_graph_file
+        from torchair.backend_ge.graph_text import read_graph_file
+        from torchair.backend_ge.load import load
 
-        if self.args.input_file is None or self.args.split_input_file:
+        path = self.args.input_file
+        if path is None or self.args.split_input_file:
             raise ConfigError(
                 "a GE graph is read from a whole file", hint="name the file, without splitting it"
             )
-        return load(read_graph_file(self.args.input_file))
+        return load(read_graph_file(path), path, allow_unknown=self.ctx.allow_unregistered)
 
     def prepare_input(self) -> tuple[list[tuple[IO[bytes], int]], str]:
         try:
@@ -190,9 +193,9 @@ class GePbtxtTarget(Target):
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
         from torchair.backend_ge.emit import emit
-        from torchair.backend_ge.graph_text import to_pbtxt
+        from torchair.backend_ge.graph_text import graph_text
 
-        output.write(to_pbtxt(emit(module)))
+        output.write(graph_text(emit(module)))
 
 
 def _advice(name: str, known: dict[str, Callable[[], type[ModulePass]]]) -> str:

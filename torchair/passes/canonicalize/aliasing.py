@@ -7,6 +7,7 @@ function (the caller may write it), or when a view of it needs strides that the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from xdsl.ir import Operation, SSAValue
 
@@ -76,21 +77,23 @@ def leaves_or_is_written(value: SSAValue) -> bool:
 
 def _reaches(value: SSAValue, and_return: bool) -> bool:
     """Whether a writer (or the function's return) uses the value or a view of it."""
+    for count, (op, index) in enumerate(_users_of_storage(value)):
+        if not isinstance(op, CallOp):
+            if and_return:
+                return True
+        elif count >= _WALK_LIMIT or _writes_operand(op, index):
+            return True
+    return False
+
+
+def _users_of_storage(value: SSAValue) -> Iterator[tuple[Operation, int]]:
+    """Users of a value and of all views of it, with the operand's index."""
     pending = [value]
-    steps = 0
     while pending:
         for use in pending.pop().uses:
-            steps += 1
-            op = use.operation
-            if not isinstance(op, CallOp):
-                if and_return:
-                    return True
-                continue
-            if steps > _WALK_LIMIT or _writes_operand(op, use.index):
-                return True
-            if is_view_op(op):
-                pending.extend(op.results)
-    return False
+            yield use.operation, use.index
+            if isinstance(use.operation, CallOp) and is_view_op(use.operation):
+                pending.extend(use.operation.results)
 
 
 def _writes_operand(op: CallOp, index: int) -> bool:
