@@ -29,7 +29,8 @@ _OPERATORS = (
     "upsample_trilinear3d",
     "upsample_bicubic2d",
 )
-_KEYS = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
+_IMPLICIT = DispatchKey.CompositeImplicitAutograd
+_KEYS = (_IMPLICIT, DispatchKey.Autograd)
 _lock = threading.RLock()
 
 
@@ -37,28 +38,59 @@ _lock = threading.RLock()
 def whole_operators() -> Iterator[None]:
     """Switch those Python kernels off, for operators that have a converter.
 
-    The kernels belong to the process, so two threads take turns.
+    Where the gradient has none, they stay on for tensors that need one. The kernels belong to the
+    process, so two threads take turns.
     """
     with _lock:
-        removed: list[tuple[Any, dict[Any, Any]]] = []
+        saved: list[tuple[Any, dict[Any, Any]]] = []
         try:
             for name in _OPERATORS:
                 packet = getattr(torch.ops.aten, name)
                 if find(aten_name(packet.default)) is not None:
-                    removed += [_remove(packet.default), _remove(packet.vec)]
-                    packet.vec.py_kernels[_KEYS[0]] = _to_sizes(packet.default)
+                    saved += [_save(op) for op in (packet.default, packet.vec)]
+                    saved += _make_whole(packet, getattr(torch.ops.aten, f"{name}_backward"))
             yield
         finally:
-            for operator, kernels in reversed(removed):
-                operator.py_kernels.pop(_KEYS[0], None)
+            for operator, kernels in reversed(saved):
+                operator.py_kernels.clear()
                 operator.py_kernels.update(kernels)
                 operator._dispatch_cache.clear()
 
 
-def _remove(operator: Any) -> tuple[Any, dict[Any, Any]]:
-    kernels = {key: operator.py_kernels.pop(key) for key in _KEYS if key in operator.py_kernels}
+def _save(operator: Any) -> tuple[Any, dict[Any, Any]]:
     operator._dispatch_cache.clear()
-    return operator, kernels
+    return operator, dict(operator.py_kernels)
+
+
+def _make_whole(packet: Any, gradient: Any) -> list[tuple[Any, dict[Any, Any]]]:
+    """Replace the kernels of one operator; returns what else was changed."""
+    whole, optional = packet.default, packet.vec
+    apart = optional.py_kernels[_IMPLICIT]
+    for key in _KEYS:
+        whole.py_kernels.pop(key, None)
+        optional.py_kernels.pop(key, None)
+    if find(aten_name(gradient.default)) is None:
+        optional.py_kernels[_IMPLICIT] = _unless_differentiated(_to_sizes(whole), apart)
+        return []
+    optional.py_kernels[_IMPLICIT] = _to_sizes(whole)
+    saved = _save(gradient.default)
+    gradient.default.py_kernels.setdefault(DispatchKey.Meta, _gradient_like_input)
+    return [saved]
+
+
+def _gradient_like_input(grad: Tensor, output_size: Any, input_size: Any, *rest: Any) -> Tensor:
+    """Shape function of an interpolation's gradient; PyTorch's own takes no symbolic sizes."""
+    return grad.new_empty(input_size)
+
+
+def _unless_differentiated(
+    whole: Callable[..., Tensor], apart: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    def run(input: Tensor, *rest: Any) -> Tensor:
+        needed = torch.is_grad_enabled() and input.requires_grad
+        return apart(input, *rest) if needed else whole(input, *rest)
+
+    return run
 
 
 def _to_sizes(operator: Any) -> Callable[..., Tensor]:
