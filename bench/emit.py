@@ -20,6 +20,7 @@ from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.ir.conversion import build_function
 from torchair.ir.location import file_location, named_location
+from torchair.passes.driver import quiet_gc
 
 OPS_PER_LAYER = 10
 SIZES = (2_000, 20_000)
@@ -73,13 +74,14 @@ def add_layer(builder: ge.GraphBuilder, layer: int, x: SSAValue, block: Block) -
 
 
 def cost(action: Callable[[], object], ops: int, repeat: int) -> float:
-    """Microseconds per operation, the best of several runs."""
+    """Microseconds of CPU time per operation, the best of several runs, collector off."""
     best = float("inf")
     for _ in range(repeat):
         gc.collect()
-        start = time.perf_counter()
-        action()
-        best = min(best, time.perf_counter() - start)
+        with quiet_gc():
+            start = time.process_time()
+            action()
+            best = min(best, time.process_time() - start)
     return best / ops * 1e6
 
 

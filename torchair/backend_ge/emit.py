@@ -26,7 +26,6 @@ from torchair.backend_ge.node_templates import (
     NodePreparer,
     Prepared,
     malformed,
-    write_port_names,
 )
 from torchair.dialects.ge.dialect import GeOp
 from torchair.errors import VerifyError
@@ -42,6 +41,7 @@ __all__ = ["Weights", "emit", "serialize"]
 
 Weights = Literal["inline", "external"]
 FORMAT_VERSION: Final = 1
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _UNKNOWN_OP_KEYS: Final = frozenset({"op_name__", "ge.input_names", "ge.output_names"})
 """Attributes of unregistered operations that are written as type and port names."""
 
@@ -158,6 +158,7 @@ class _Emitter:
     def _survey(self) -> None:
         """One look at every operation: explicit names, writers, weight sizes."""
         writers: list[GeOp] = []
+        writes: dict[type[Operation], bool] = {}
         weights: list[tuple[int, str]] = []
         for op in iter_ops(self.block):
             if op.attributes and keys.NODE_NAME in op.attributes:
@@ -165,10 +166,10 @@ class _Emitter:
                 if not isinstance(wanted, StringAttr):
                     raise malformed(op, f"{keys.NODE_NAME} must be a string")
                 self.explicit[op] = self.names.reserve(wanted.data)
-            if not isinstance(op, GeOp):
-                continue
-            if op.spec.refs:
-                writers.append(op)
+            if op.__class__ not in writes:
+                writes[op.__class__] = isinstance(op, GeOp) and bool(op.spec.refs)
+            if writes[op.__class__]:
+                writers.append(cast(GeOp, op))
             elif op.name == "ge.Const" and isinstance(op.properties.get("value"), WeightAttr):
                 handle = cast(WeightAttr, op.properties["value"]).data
                 size = constants.storage_bytes(op.results[0].type) or handle.nbytes
@@ -199,7 +200,7 @@ class _Emitter:
                 self.preparer.descriptor(argument.type, port, layout, symbols=port == "y")
             )
             desc.device_type = placement_of(entry)
-        write_port_names(node)
+        self.preparer.write_port_names(node)
         node.attr[keys.ATTRIBUTES].s = _dump({k: keys.to_json(v) for k, v in entry.items()})
         for key, value in entry.items():
             self._write_discardable(node, key, value)
@@ -311,7 +312,7 @@ class _Emitter:
         node = proto.OpDef(type="NetOutput")
         for index, value in enumerate(outputs):
             node.input_desc.append(self.preparer.tensor(value.type, f"input{index}", {}))
-        write_port_names(node)
+        self.preparer.write_port_names(node)
         self._add_node(end, Prepared(node, (), 0, False))
         placed = self.graph.op[-1]
         extra = [self.references[value] for value in outputs[len(tensors) :]]
@@ -380,4 +381,4 @@ def _assign_to_json(op: Operation) -> dict[str, Any]:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _JSON.encode(value).encode()

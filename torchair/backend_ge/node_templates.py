@@ -62,6 +62,7 @@ class NodePreparer:
         self.folder = folder
         self.prepared: dict[tuple[Any, ...], Prepared] = {}
         self.descriptors: dict[tuple[int, str, str, bool], proto.TensorDescriptor] = {}
+        self.port_names: dict[tuple[str, ...], tuple[proto.AttrDef, proto.AttrDef]] = {}
 
     def find(self, op: Operation) -> Prepared:
         """The prepared node of an operation.
@@ -69,12 +70,8 @@ class NodePreparer:
         Raises:
             VerifyError: the operation has no form in a GE graph.
         """
-        if not isinstance(op, GeOp):
-            if isinstance(op, UnregisteredOp):
-                return self._prepare_unknown(op)
-            raise malformed(op, "it is not a GE operation")
         properties = op.properties
-        if op.name == "ge.Const" and "value" in properties:
+        if op.name == "ge.Const" and isinstance(op, GeOp) and "value" in properties:
             return self._prepare_constant(op, properties["value"])
         key = (
             op.__class__,
@@ -85,8 +82,13 @@ class NodePreparer:
             *map(id, properties.values()),
         )
         found = self.prepared.get(key)
-        if found is None:
-            found = self.prepared[key] = self._prepare(op)
+        if found is not None:
+            return found
+        if isinstance(op, UnregisteredOp):
+            return self._prepare_unknown(op)
+        if not isinstance(op, GeOp):
+            raise malformed(op, "it is not a GE operation")
+        found = self.prepared[key] = self._prepare(op)
         return found
 
     def _prepare(self, op: GeOp) -> Prepared:
@@ -100,7 +102,7 @@ class NodePreparer:
             self._write_properties(op, node)
         except ConversionError as error:
             raise malformed(op, str(error)) from error
-        write_port_names(node)
+        self.write_port_names(node)
         has_control = bool(op.results) and op.results[-1].type == control_type
         return Prepared(node, unfed, results, has_control)
 
@@ -157,7 +159,7 @@ class NodePreparer:
                 name = str(given[index]) if index < len(given) else f"port{index}"
                 is_output = descs is node.output_desc
                 descs.append(self.tensor(type_, name, {}, symbols=is_output))
-        write_port_names(node)
+        self.write_port_names(node)
         return Prepared(node, (), len(results), len(results) < len(op.results))
 
     # ------------------------------------------------------------ constants
@@ -171,7 +173,7 @@ class NodePreparer:
         if base is None:
             bare = proto.OpDef(type="Const")
             bare.output_desc.append(self.tensor(type_, "y", {}, symbols=True))
-            write_port_names(bare)
+            self.write_port_names(bare)
             base = self.prepared[key] = Prepared(bare, (), 1, len(op.results) > 1)
         node = proto.OpDef()
         node.CopyFrom(base.node)
@@ -191,7 +193,7 @@ class NodePreparer:
         path = constants.write_weight_file(self.folder, data)
         node = proto.OpDef(type="FileConstant")
         node.output_desc.append(self.tensor(type_, "y", {}, symbols=True))
-        write_port_names(node)
+        self.write_port_names(node)
         element = interned.element_type(type_)
         keys.write_typed(node.attr["shape"], "ListInt", list(interned.shape_of(type_) or ()))
         node.attr["dtype"].dt = keys.type_number(element)
@@ -216,6 +218,33 @@ class NodePreparer:
         target.data = constants.dense_bytes(dense)
 
     # ------------------------------------------------------------ descriptors
+
+    def write_port_names(self, node: proto.OpDef) -> None:
+        """Write the lists of port names that GE reads: exactly the ports that have a descriptor."""
+        attr = node.attr
+        for descs, key, value in (
+            (node.input_desc, keys.INPUT_NAMES, keys.INPUT_INDEXES),
+            (node.output_desc, keys.OUTPUT_NAMES, keys.OUTPUT_INDEXES),
+        ):
+            names = tuple([desc.name for desc in descs])
+            if names:
+                lists = self.port_names.get(names) or self._port_lists(names, node.type)
+                attr[key].CopyFrom(lists[0])
+                attr[value].CopyFrom(lists[1])
+
+    def _port_lists(
+        self, names: tuple[str, ...], ge_type: str
+    ) -> tuple[proto.AttrDef, proto.AttrDef]:
+        if len(set(names)) != len(names):
+            raise VerifyError(
+                f"two ports of one {ge_type} node have one name; GE cannot tell them apart",
+                found=", ".join(names),
+            )
+        lists = (proto.AttrDef(), proto.AttrDef())
+        keys.write_typed(lists[0], "ListString", names)
+        keys.write_typed(lists[1], "ListInt", range(len(names)))
+        self.port_names[names] = lists
+        return lists
 
     def tensor(
         self, type_: Attribute, name: str, layouts: dict[int, str], *, symbols: bool = False
@@ -258,23 +287,6 @@ def describe_tensor(
         if written is not None:
             keys.write_typed(desc.attr[keys.SYMBOLS], "ListString", written)
     return desc
-
-
-def write_port_names(node: proto.OpDef) -> None:
-    """Write the lists of port names that GE reads; only ports that have a descriptor are listed."""
-    for descs, key, value in (
-        (node.input_desc, keys.INPUT_NAMES, keys.INPUT_INDEXES),
-        (node.output_desc, keys.OUTPUT_NAMES, keys.OUTPUT_INDEXES),
-    ):
-        names = [desc.name for desc in descs]
-        if len(set(names)) != len(names):
-            raise VerifyError(
-                f"two ports of one {node.type} node have one name; GE cannot tell them apart",
-                found=", ".join(names),
-            )
-        if names:
-            keys.write_typed(node.attr[key], "ListString", names)
-            keys.write_typed(node.attr[value], "ListInt", range(len(names)))
 
 
 def _output_names(op: GeOp, count: int) -> list[str]:
