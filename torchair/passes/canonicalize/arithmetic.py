@@ -22,6 +22,8 @@ from torchair.passes.canonicalize.types import has_same_type
 
 @pattern("aten.mul.Tensor", "aten.mul.Scalar")
 def drop_product_with_one(op: CallOp, rewriter: Rewriter) -> None:
+    if len(op.operands) != 1:
+        return
     left, right = op.arguments()
     for tensor, number in ((left, right), (right, left)):
         if _is_number(number, 1) and not _is_complex(tensor):
@@ -31,6 +33,8 @@ def drop_product_with_one(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.div.Tensor", "aten.div.Scalar")
 def drop_quotient_by_one(op: CallOp, rewriter: Rewriter) -> None:
+    if len(op.operands) != 1:
+        return
     tensor, number = op.arguments()
     if _is_number(number, 1) and not _is_complex(tensor):
         _drop(op, tensor, rewriter)
@@ -38,6 +42,8 @@ def drop_quotient_by_one(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.add.Tensor", "aten.add.Scalar")
 def drop_sum_with_zero(op: CallOp, rewriter: Rewriter) -> None:
+    if len(op.operands) != 1:
+        return
     tensor, number, alpha = op.arguments()
     is_neutral = _is_number(number, 0) and (_is_integral(op) or _is_negative(number))
     if alpha == 1 and is_neutral:
@@ -46,6 +52,8 @@ def drop_sum_with_zero(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.sub.Tensor", "aten.sub.Scalar")
 def drop_difference_with_zero(op: CallOp, rewriter: Rewriter) -> None:
+    if len(op.operands) != 1:
+        return
     tensor, number, alpha = op.arguments()
     if alpha == 1 and _is_number(number, 0) and not _is_negative(number):
         _drop(op, tensor, rewriter)

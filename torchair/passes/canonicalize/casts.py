@@ -27,7 +27,7 @@ def is_plain_cast(op: CallOp) -> bool:
 @pattern(*_CASTS)
 def drop_cast_to_same_dtype(op: CallOp, rewriter: Rewriter) -> None:
     source = op.operands[0]
-    if is_plain_cast(op) and element_type(source.type) == element_type(op.results[0].type):
+    if element_type(source.type) == element_type(op.results[0].type) and is_plain_cast(op):
         replace_by_copy(op, source, rewriter)
 
 

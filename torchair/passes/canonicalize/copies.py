@@ -70,7 +70,7 @@ def drop_copy_onto_itself(op: CallOp, rewriter: Rewriter) -> None:
 @pattern("aten.slice_scatter")
 def rename_whole_slice_scatter(op: CallOp, rewriter: Rewriter) -> None:
     base, source = op.operands[0], op.operands[1]
-    if op.argument("step") == 1 and has_same_type(base, source):
+    if has_same_type(base, source) and op.argument("step") == 1:
         _replace(op, "aten.copy", [base, source, False], rewriter)
 
 

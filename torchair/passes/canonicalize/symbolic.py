@@ -95,9 +95,10 @@ def cancel_inverse(op: CallOp, rewriter: Rewriter) -> None:
 def _known_value(op: CallOp) -> Any:
     if op.name.startswith("aten."):
         return _known_size(op)
+    if op.operands:
+        return None
     values = op.arguments()
-    leaves = values[0] if op.name == "sym.sum" else values
-    if any(isinstance(v, SSAValue) or v is None for v in leaves):
+    if None in values:
         return None
     if op.name == "sym.ite":
         return values[1] if values[0] else values[2]

@@ -86,7 +86,7 @@ def merge_expands(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.slice.Tensor")
 def drop_whole_slice(op: CallOp, rewriter: Rewriter) -> None:
-    if op.argument("step") == 1 and has_same_type(op.results[0], op.operands[0]):
+    if has_same_type(op.results[0], op.operands[0]) and op.argument("step") == 1:
         rewriter.replace(op, [op.operands[0]])
 
 
