@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
-from torchair.frontend.attention_decompositions import ATTENTION_DECOMPOSITIONS
 from torchair.frontend.fx_import import aten_name
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.passes.convert_aten_to_ge.registry import converters
@@ -41,4 +40,4 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    return {**table, **ATTENTION_DECOMPOSITIONS, **OWN_DECOMPOSITIONS}
+    return {**table, **OWN_DECOMPOSITIONS}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -98,12 +99,16 @@ class Tracer(TorchDispatchMode):
             return op(*args)
 
     def trace(self, outputs: list[torch.Tensor]) -> Trace:
-        """The finished trace; drops constants that no instruction uses."""
-        used = {slot for call in self.calls for slot in _slots_in((call.args, call.kwargs))}
+        """The finished trace, without calls and constants that nothing uses."""
         kept = [self.slot_of(o) for o in outputs]
-        used.update(kept)
+        used = set(kept)
+        calls: list[AtenCall] = []
+        for call in reversed(self.calls):
+            if has_effects(call.op) or any(r in used for r in call.results):
+                used.update(_slots_in((call.args, call.kwargs)))
+                calls.append(call)
         constants = {s: t for s, t in self.constants.items() if s in used}
-        return Trace(self.inputs, constants, self.calls, kept)
+        return Trace(self.inputs, constants, calls[::-1], kept)
 
     def _bind(self, fake: torch.Tensor) -> Slot:
         found = self.slots.get(id(fake))
@@ -138,6 +143,13 @@ class Tracer(TorchDispatchMode):
 
     def _as_fake(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor if isinstance(tensor, FakeTensor) else self.fake_of(tensor)
+
+
+@cache
+def has_effects(op: Any) -> bool:
+    """Whether a call must be made even when nobody reads its results."""
+    writes = op._schema.is_mutable or not op._schema.returns
+    return writes or torch.Tag.nondeterministic_seeded in op.tags
 
 
 @contextmanager

@@ -7,13 +7,15 @@
 The text is PyTorch's schema (a test compares it with the table); the namespace is ``aten`` unless it
 is written. The function declares the parameters it honours, in any number: an argument it does not
 declare must have its default (or be one of ``IGNORED``), otherwise the call is a ``ConversionError``.
-``out`` receives the result type, or the list of result types when there are several.
+``out`` receives the result type, or the list of result types when there are several; a schema parameter
+of that name (or one that is a Python keyword) is declared with a trailing underscore.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import keyword
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +40,7 @@ FAMILIES = (
     "matmul",
     "reduction",
     "normalization",
+    "attention",
     "batch_norm",
     "activation",
     "embedding",
@@ -82,8 +85,9 @@ class Converter:
         """Convert one call given a value per schema parameter and the result types."""
         arguments: dict[str, Any] = {}
         for parameter, value in zip(schema.parameters, values, strict=True):
-            if parameter.name in self.declared:
-                arguments[parameter.name] = value
+            name = argument_name(parameter.name)
+            if name in self.declared:
+                arguments[name] = value
             elif parameter.name not in IGNORED and not _is_default(value, parameter.default):
                 raise ConversionError(
                     f"argument '{parameter.name}' of {schema.name} is not supported here",
@@ -95,6 +99,12 @@ class Converter:
         if self.wants_out:
             arguments["out"] = types[0] if len(types) == 1 else list(types)
         return self.function(**arguments)
+
+
+def argument_name(parameter: str) -> str:
+    """Name by which a converter declares a schema parameter: ``out_``, ``from_`` where Python or this
+    registry has another use for the word."""
+    return f"{parameter}_" if parameter == "out" or keyword.iskeyword(parameter) else parameter
 
 
 def _is_default(value: Any, default: object) -> bool:

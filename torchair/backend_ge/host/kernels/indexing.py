@@ -154,12 +154,3 @@ def nonzero(x: Tensor, transpose: bool, dtype: torch.dtype) -> Tensor:
 def where(x: Tensor) -> Tensor:
     require_data(x)
     return torch.nonzero(x)
-
-
-@kernel("EmbeddingDenseGrad")
-def embedding_dense_grad(
-    grad: Tensor, indices: Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool
-) -> Tensor:
-    return torch.ops.aten.embedding_dense_backward(
-        grad, indices, num_weights, padding_idx, scale_grad_by_freq
-    )

@@ -43,5 +43,7 @@ def view_copy(
 
 @kernel("Assert", random=True)
 def assert_(input_condition: Tensor, input_data: list[Tensor]) -> list[Tensor]:
-    torch.ops.aten._assert_async.msg(input_condition, "an assertion of the graph does not hold")
+    """Fails when the condition is false."""
+    message = "an assertion of the graph does not hold"
+    torch.ops.aten._functional_assert_async.msg(input_condition, message, input_condition)
     return []

@@ -41,6 +41,7 @@ FAMILIES = (
     "matmul",
     "reduction",
     "normalization",
+    "attention",
     "batch_norm",
     "activation",
     "embedding",
