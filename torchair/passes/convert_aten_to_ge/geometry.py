@@ -94,6 +94,11 @@ def product(sizes: Sequence[int]) -> int:
     return count
 
 
+def count(value: SSAValue | Attribute) -> int:
+    """Number of elements, ``DYNAMIC`` when a size is symbolic."""
+    return product(shape(value)) if is_static(value) else DYNAMIC
+
+
 def all_sizes(value: SSAValue) -> list[Size]:
     """Every size of a value: ints where static, 0-d int64 tensors where symbolic."""
     return [ge.size(value, d) for d in range(rank(value))]

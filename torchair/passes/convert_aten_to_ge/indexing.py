@@ -1,4 +1,4 @@
-"""Reads by index: embedding, gather, index_select, advanced indexing, masks."""
+"""Reads by index: gather, index_select, advanced indexing, masks."""
 
 from __future__ import annotations
 
@@ -14,67 +14,17 @@ from torchair.ir.interned import DYNAMIC
 from torchair.passes.convert_aten_to_ge import geometry
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import reshape_to
+from torchair.passes.convert_aten_to_ge.slicing import slice_dim
 
 _MASKS = (interned.i1, interned.ui8)
 
 
-@converts(
-    "embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1,"
-    " bool scale_grad_by_freq=False, bool sparse=False) -> Tensor"
-)
-def embedding(
-    weight: Any,
-    indices: Any,
-    out: Any,
-    padding_idx: Any = -1,
-    scale_grad_by_freq: Any = False,
-    sparse: Any = False,
-) -> Any:
-    """Rows of a table; the other arguments matter to the backward only."""
-    return ge.GatherV2(weight, indices, 0, out=out)
-
-
-@converts(
-    "embedding_dense_backward(Tensor grad_output, Tensor indices, SymInt num_weights,"
-    " SymInt padding_idx, bool scale_grad_by_freq) -> Tensor"
-)
-def embedding_dense_backward(
-    grad_output: Any,
-    indices: Any,
-    num_weights: Any,
-    padding_idx: Any,
-    scale_grad_by_freq: Any,
-    out: Any,
-) -> Any:
-    if isinstance(num_weights, SSAValue) or isinstance(padding_idx, SSAValue):
-        raise ConversionError(
-            "the number of embedding rows is symbolic",
-            hint="make the table's first dimension static (torch._dynamo.mark_static)",
-        )
-    if not geometry.accepts("EmbeddingDenseGrad", 0, grad_output):
-        raise ConversionError(
-            "GE has no embedding backward for this dtype",
-            expected="float32, float16 or bfloat16",
-            found=ge.element(grad_output),
-            hint="compute the embedding in float32",
-        )
-    return ge.EmbeddingDenseGrad(
-        grad_output,
-        indices,
-        num_weights=num_weights,
-        padding_idx=padding_idx,
-        scale_grad_by_freq=scale_grad_by_freq,
-        out=out,
-    )
-
-
 @converts("index_select(Tensor self, int dim, Tensor index) -> Tensor")
 def index_select(self: Any, dim: Any, index: Any, out: Any) -> Any:
-    if geometry.rank(index) == 0:
-        index = ge.Unsqueeze(index, axes=[0], out=interned.tensor([1], ge.element(index)))
+    index = as_row(index)
     if geometry.rank(self) == 0:
-        x = ge.Unsqueeze(self, axes=[0], out=interned.tensor([1], ge.element(self)))
-        return reshape_to(ge.GatherV2(x, index, 0, out=interned.tensor([1], ge.element(x))), out)
+        row = interned.tensor([1], ge.element(self))
+        return reshape_to(ge.GatherV2(as_row(self), index, 0, out=row), out)
     return ge.GatherV2(self, index, geometry.axis(dim, geometry.rank(self)), out=out)
 
 
@@ -113,21 +63,27 @@ def with_element(type_: Attribute, element: Attribute) -> Attribute:
 @converts("gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor")
 def gather(self: Any, dim: Any, index: Any, out: Any, sparse_grad: Any = False) -> Any:
     rank = geometry.rank(self)
-    bits = as_bits(self, "GatherElements")
-    if rank == 0:
-        bits = ge.Unsqueeze(bits, axes=[0], out=interned.tensor([1], ge.element(bits)))
-    if geometry.rank(index) < max(rank, 1):
-        index = ge.Unsqueeze(index, axes=[0], out=interned.tensor([1], ge.element(index)))
-    sizes = geometry.shape(index)
-    gathered = ge.GatherElements(
-        bits,
-        index,
-        dim=geometry.axis(dim, rank),
-        out=interned.tensor(sizes, ge.element(bits))
-        if sizes != geometry.shape(out)
-        else with_element(out, ge.element(bits)),
-    )
-    return reshape_to(from_bits(gathered, with_element(gathered.type, ge.element(self))), out)
+    bits = as_row(as_bits(self, "GatherElements"))
+    places = as_row(as_index(index))
+    type_ = with_element(out if rank else places.type, ge.element(bits))
+    taken = ge.GatherElements(bits, places, dim=geometry.axis(dim, rank), out=type_)
+    if rank > 0:
+        return from_bits(taken, out)
+    return reshape_to(from_bits(taken, with_element(type_, ge.element(self))), out, [-1])
+
+
+def as_row(x: SSAValue) -> SSAValue:
+    """A scalar as a tensor of one element; others as they are."""
+    if geometry.rank(x) > 0:
+        return x
+    return ge.Unsqueeze(x, axes=[0], out=interned.tensor([1], ge.element(x)))
+
+
+def as_index(index: SSAValue) -> SSAValue:
+    """An index tensor as int32 or int64, the types that GE's operators take."""
+    if ge.element(index) in (interned.i32, interned.i64):
+        return index
+    return ge.cast_to(index, interned.i64)
 
 
 def index_list(x: SSAValue, indices: Sequence[Any]) -> tuple[list[SSAValue], list[int]]:
@@ -190,12 +146,20 @@ def masked_select(self: Any, mask: Any, out: Any) -> Any:
 @converts("take(Tensor self, Tensor index) -> Tensor")
 def take(self: Any, index: Any, out: Any) -> Any:
     """Elements of the flattened tensor; indices may be negative."""
-    sizes = geometry.shape(self)
-    count = geometry.product(sizes) if geometry.is_static(self) else DYNAMIC
-    flat = reshape_to(self, interned.tensor([count], ge.element(self)), [-1])
+    flat = reshape_to(self, interned.tensor([geometry.count(self)], ge.element(self)), [-1])
     return ge.GatherV2(flat, index, 0, negative_index_support=True, out=out)
 
 
 @converts("nonzero(Tensor self) -> Tensor")
 def nonzero(self: Any, out: Any) -> Any:
     return ge.NonZero(self, out=out)
+
+
+@converts("nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor")
+def nonzero_static(self: Any, size: Any, out: Any, fill_value: Any = -1) -> Any:
+    """The first positions that are not zero, filled up to a fixed number."""
+    rank = geometry.rank(self)
+    found = ge.NonZero(self, out=interned.tensor([DYNAMIC, rank], interned.i64))
+    filler = ge.Fill([size, rank], fill_value, out=out)
+    joined = ge.ConcatV2([found, filler], 0, N=2, out=found.type)
+    return slice_dim(joined, 0, 0, size, 1, out)

@@ -9,6 +9,7 @@ from xdsl.ir import Attribute, BlockArgument, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.operands import operand
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import broadcast_to
 
@@ -48,11 +49,7 @@ def write(target: SSAValue, value: SSAValue) -> SSAValue:
 
 
 def _filled(x: SSAValue, value: Any, out: Attribute) -> SSAValue:
-    element = ge.element(x)
-    if isinstance(value, SSAValue):
-        number = ge.cast_to(value, element)
-    else:
-        number = ge.current().constant(value, element)
+    number = operand(value, ge.element(x))
     if geometry.rank(x) == 0:
         return number
     return ge.Fill(geometry.all_sizes(x), number, out=out)

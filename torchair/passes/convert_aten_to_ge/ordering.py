@@ -13,7 +13,7 @@ from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge import geometry
 from torchair.passes.convert_aten_to_ge.indexing import with_element
 from torchair.passes.convert_aten_to_ge.registry import converts
-from torchair.passes.convert_aten_to_ge.shape import permute_to
+from torchair.passes.convert_aten_to_ge.shape import permute_to, reshape_to
 
 
 def _sortable(x: SSAValue, operator: str) -> SSAValue:
@@ -200,6 +200,112 @@ def kthvalue(self: Any, k: Any, out: Any, dim: Any = -1, keepdim: Any = False) -
     if keepdim:
         row = ge.Unsqueeze(row, axes=[0], out=interned.tensor([1], interned.i64))
     return ge.GatherV2(found, row, dim, out=values), ge.GatherV2(places, row, dim, out=indices)
+
+
+@converts("median(Tensor self) -> Tensor")
+def median(self: Any, out: Any) -> Any:
+    return _median_of_all(self, False, out)
+
+
+@converts("nanmedian(Tensor self) -> Tensor")
+def nanmedian(self: Any, out: Any) -> Any:
+    return _median_of_all(self, True, out)
+
+
+def _median_of_all(x: SSAValue, ignore_nan: bool, out: Attribute) -> SSAValue:
+    if geometry.rank(x) == 0:
+        return x
+    sizes = geometry.shape(x)
+    if 0 in sizes:
+        raise ConversionError("the median of an empty tensor", hint="guard the call")
+    count = geometry.count(x)
+    flat = reshape_to(x, interned.tensor([count], ge.element(x)), [-1])
+    places = interned.tensor([], interned.i64)
+    return _median_along(flat, 0, False, ignore_nan, [out, places])[0]
+
+
+@converts("median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)")
+def median_dim(self: Any, dim: Any, out: Any, keepdim: Any = False) -> Any:
+    return _median_along(self, dim, keepdim, False, out)
+
+
+@converts(
+    "nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"
+)
+def nanmedian_dim(self: Any, dim: Any, out: Any, keepdim: Any = False) -> Any:
+    return _median_along(self, dim, keepdim, True, out)
+
+
+def _median_along(
+    x: SSAValue, dim: int, keepdim: bool, ignore_nan: bool, out: Sequence[Attribute]
+) -> tuple[SSAValue, SSAValue]:
+    """The lower middle of the sorted elements; NaN, sorted last, wins or is not counted."""
+    rank = geometry.rank(x)
+    if rank == 0:
+        return x, ge.current().constant(0, interned.i64)
+    dim = geometry.axis(dim, rank)
+    types = [x.type, with_element(x.type, interned.i64)]
+    found, places = sorted_last(x, dim, False, True, types)
+    length = geometry.minus(ge.size(x, dim), 1)
+    rows = list(geometry.shape(x))
+    rows[dim] = 1
+    middle, index = _rows(found, places, dim, geometry.quotient(length, 2), rows)
+    if ge.element(x) in _FLOATS:
+        if ignore_nan:
+            middle, index = _middle_of_numbers(found, places, dim, rows)
+        else:
+            middle, index = _last_if_nan(found, places, dim, length, (middle, index))
+    if keepdim:
+        return middle, index
+    return (
+        ge.Squeeze(middle, axis=[dim], out=out[0]),
+        ge.Squeeze(index, axis=[dim], out=out[1]),
+    )
+
+
+_FLOATS = (interned.f16, interned.bf16, interned.f32, interned.f64)
+
+
+def _rows(
+    values: SSAValue, places: SSAValue, dim: int, position: Any, sizes: Sequence[int]
+) -> tuple[SSAValue, SSAValue]:
+    """One position of the sorted values and of their places, the dimension kept."""
+    at = ge.sizes([position])
+    return (
+        ge.GatherV2(values, at, dim, out=interned.tensor(sizes, ge.element(values))),
+        ge.GatherV2(places, at, dim, out=interned.tensor(sizes, interned.i64)),
+    )
+
+
+def _last_if_nan(
+    values: SSAValue,
+    places: SSAValue,
+    dim: int,
+    last: Any,
+    middle: tuple[SSAValue, SSAValue],
+) -> tuple[SSAValue, SSAValue]:
+    sizes = geometry.shape(middle[0])
+    value, place = _rows(values, places, dim, last, sizes)
+    is_nan = ge.NotEqual(value, value, out=interned.tensor(sizes, interned.i1))
+    return (
+        ge.SelectV2(is_nan, value, middle[0], out=middle[0].type),
+        ge.SelectV2(is_nan, place, middle[1], out=middle[1].type),
+    )
+
+
+def _middle_of_numbers(
+    values: SSAValue, places: SSAValue, dim: int, sizes: Sequence[int]
+) -> tuple[SSAValue, SSAValue]:
+    is_number = ge.Equal(values, values, out=with_element(values.type, interned.i1))
+    line = interned.tensor(sizes, interned.i64)
+    count = ge.ReduceSum(ge.cast_to(is_number, interned.i64), [dim], keep_dims=True, out=line)
+    last = ge.Maximum(ge.Sub(count, 1, out=line), 0, out=line)
+    middle = ge.FloorDiv(last, 2, out=line)
+    type_ = interned.tensor(sizes, ge.element(values))
+    return (
+        ge.GatherElements(values, middle, dim=dim, out=type_),
+        ge.GatherElements(places, middle, dim=dim, out=line),
+    )
 
 
 @converts(

@@ -9,6 +9,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.operands import operand
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.slicing import slice_dim
 
@@ -28,9 +29,7 @@ def constant_pad_nd(self: Any, pad: Any, out: Any, value: Any = 0) -> Any:
     positive = [max(p, 0) if isinstance(p, int) else p for p in paddings]
     if all(isinstance(p, int) and p == 0 for p in positive):
         return x
-    if isinstance(value, SSAValue):
-        value = ge.cast_to(value, ge.element(self))
-    return ge.PadV3(x, positive, value, out=out)
+    return ge.PadV3(x, positive, operand(value, ge.element(self)), out=out)
 
 
 def _crop(x: SSAValue, paddings: Sequence[Any], out: Attribute) -> SSAValue:

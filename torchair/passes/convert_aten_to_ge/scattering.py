@@ -9,14 +9,16 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
-from torchair.ir.interned import DYNAMIC
 from torchair.passes.convert_aten_to_ge import geometry
 from torchair.passes.convert_aten_to_ge.indexing import (
     as_bits,
+    as_index,
+    as_row,
     from_bits,
     index_list,
     with_element,
 )
+from torchair.passes.convert_aten_to_ge.operands import operand
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import broadcast_to, reshape_to
 from torchair.passes.convert_aten_to_ge.slicing import slice_dim
@@ -24,14 +26,10 @@ from torchair.passes.convert_aten_to_ge.slicing import slice_dim
 
 def _filled(value: Any, like: SSAValue, element: Attribute) -> SSAValue:
     """A number in the shape of a tensor."""
-    out = with_element(like.type, element)
-    if isinstance(value, SSAValue):
-        number = ge.cast_to(value, element)
-    else:
-        number = ge.current().constant(value, element)
+    number = operand(value, element)
     if geometry.rank(like) == 0:
         return number
-    return ge.Fill(geometry.all_sizes(like), number, out=out)
+    return ge.Fill(geometry.all_sizes(like), number, out=with_element(like.type, element))
 
 
 def _cut_to(source: SSAValue, index: SSAValue) -> SSAValue:
@@ -52,22 +50,16 @@ def scatter(
     if 0 in geometry.shape(index):
         return x
     dim = geometry.axis(dim, geometry.rank(x))
+    index = as_index(index)
     if geometry.rank(x) == 0:
         row = interned.tensor([1], ge.element(x))
-        x, index, source = (_as_row(v) for v in (x, index, source))
+        x, index, source = (as_row(v) for v in (x, index, source))
         return reshape_to(scatter(x, 0, index, source, reduction, row), out)
     bits = as_bits(x, "ScatterElements") if reduction == "none" else _numbers(x)
     updates = as_bits(source, "ScatterElements") if reduction == "none" else _numbers(source)
     type_ = with_element(out, ge.element(bits))
     written = ge.ScatterElements(bits, index, updates, axis=dim, reduction=reduction, out=type_)
     return from_bits(written, out)
-
-
-def _as_row(x: SSAValue) -> SSAValue:
-    """A scalar as a tensor of one element; others as they are."""
-    if geometry.rank(x) > 0:
-        return x
-    return ge.Unsqueeze(x, axes=[0], out=interned.tensor([1], ge.element(x)))
 
 
 def _numbers(x: SSAValue) -> SSAValue:
@@ -160,8 +152,8 @@ def _scatter_extreme(
     start: SSAValue, dim: int, index: SSAValue, source: SSAValue, reduce: str, out: Attribute
 ) -> SSAValue:
     """Maximum or minimum, on the flattened tensor by linear positions."""
-    flat = interned.tensor([_count(start)], ge.element(start))
-    count = _count(index)
+    flat = interned.tensor([geometry.count(start)], ge.element(start))
+    count = geometry.count(index)
     positions = _linear_positions(index, geometry.axis(dim, geometry.rank(start)), start)
     row = interned.tensor([count, 1], interned.i64)
     updates = reshape_to(source, interned.tensor([count], ge.element(source)), [-1])
@@ -169,10 +161,6 @@ def _scatter_extreme(
     name = "ScatterNdMax" if reduce == "amax" else "ScatterNdMin"
     written = ge.call(name, copy, reshape_to(positions, row, [-1, 1]), updates, out=flat)
     return reshape_to(written, out, geometry.all_sizes(start))
-
-
-def _count(x: SSAValue) -> int:
-    return geometry.product(geometry.shape(x)) if geometry.is_static(x) else DYNAMIC
 
 
 def _linear_positions(index: SSAValue, dim: int, x: SSAValue) -> SSAValue:
@@ -257,24 +245,18 @@ def put_at(
 )
 def index_add(self: Any, dim: Any, index: Any, source: Any, out: Any, alpha: Any = 1) -> Any:
     element = ge.element(self)
-    index = _as_row(index)
-    x = _as_row(self)
+    index = as_row(index)
+    x = as_row(self)
     copy = ge.TensorMove(x, out=x.type)
-    factor = None if alpha == 1 else _number(alpha, element)
+    factor = None if alpha == 1 else operand(alpha, element)
     axis = geometry.axis(dim, geometry.rank(self))
-    added = ge.InplaceIndexAdd(copy, index, _as_row(source), factor, axis=axis, out=x.type)
+    added = ge.InplaceIndexAdd(copy, index, as_row(source), factor, axis=axis, out=x.type)
     return reshape_to(added, out)
-
-
-def _number(value: Any, element: Attribute) -> SSAValue:
-    if isinstance(value, SSAValue):
-        return ge.cast_to(value, element)
-    return ge.current().constant(value, element)
 
 
 def _along(x: SSAValue, dim: int, index: SSAValue) -> tuple[list[SSAValue], list[int]]:
     """Advanced indexing of one dimension."""
-    index = _as_row(index)
+    index = as_row(index)
     present = [0] * geometry.rank(x)
     present[geometry.axis(dim, len(present))] = 1
     return [ge.cast_to(index, interned.i64)], present
@@ -289,7 +271,7 @@ def index_copy(self: Any, dim: Any, index: Any, source: Any, out: Any) -> Any:
 
 @converts("index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor")
 def index_fill_int_scalar(self: Any, dim: Any, index: Any, value: Any, out: Any) -> Any:
-    number = _number(value, ge.element(self))
+    number = operand(value, ge.element(self))
     if geometry.rank(self) == 0:
         return number
     return put_at(self, *_along(self, dim, index), number, False, out)
@@ -302,14 +284,16 @@ def index_fill_int_tensor(self: Any, dim: Any, index: Any, value: Any, out: Any)
 
 @converts("masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor")
 def masked_scatter(self: Any, mask: Any, source: Any, out: Any) -> Any:
-    mask = broadcast_to(mask, with_element(out, interned.i1), geometry.all_sizes(self))
-    return ge.MaskedScatter(self, mask, source, out=out)
+    larger = mask if geometry.rank(mask) > geometry.rank(self) else self
+    sizes = geometry.all_sizes(larger)
+    mask = broadcast_to(mask, with_element(out, interned.i1), sizes)
+    return ge.MaskedScatter(broadcast_to(self, out, sizes), mask, source, out=out)
 
 
 @converts("put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor")
 def put(self: Any, index: Any, source: Any, out: Any, accumulate: Any = False) -> Any:
     """Writes into the flattened tensor."""
-    count = geometry.product(geometry.shape(self)) if geometry.is_static(self) else DYNAMIC
+    count = geometry.count(self)
     flat = interned.tensor([count], ge.element(self))
     tensors = [ge.cast_to(index, interned.i64)]
     source = ge.cast_to(source, ge.element(self))

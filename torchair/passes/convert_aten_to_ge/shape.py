@@ -364,3 +364,59 @@ def _is_whole(x: SSAValue, size: Sequence[Any], stride: Sequence[Any], offset: A
             return False
         expected *= length
     return expected == geometry.product(geometry.shape(x))
+
+
+@converts(
+    "as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride,"
+    " SymInt? storage_offset=None) -> Tensor"
+)
+def as_strided_scatter(
+    self: Any, src: Any, size: Any, stride: Any, out: Any, storage_offset: Any = None
+) -> Any:
+    """The dense tensor ``self`` with a strided view of it replaced."""
+    offset = 0 if storage_offset is None else storage_offset
+    source = ge.cast_to(src, ge.element(self))
+    return ge.ViewCopy(
+        ge.TensorMove(self, out=out),
+        size,
+        stride,
+        [offset],
+        source,
+        geometry.all_sizes(source),
+        geometry.strides(source),
+        [0],
+        out=out,
+    )
+
+
+@converts(
+    "view_as_complex(Tensor(a) self) -> Tensor(a)",
+    "view_as_complex_copy(Tensor self) -> Tensor",
+    "view_as_real(Tensor(a) self) -> Tensor(a)",
+    "view_as_real_copy(Tensor self) -> Tensor",
+)
+def view_as_complex(self: Any, out: Any) -> Any:
+    """Pairs in the last dimension as complex numbers, and back: the same bytes."""
+    wanted = interned.element_type(out)
+    if interned.complex32 in (wanted, ge.element(self)):
+        raise ConversionError(
+            "GE has no complex numbers of float16",
+            hint="convert the real tensor to float32 before view_as_complex",
+        )
+    return ge.Bitcast(self, type=wanted, out=out)
+
+
+@converts("resize(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor")
+def resize(self: Any, size: Any, out: Any) -> Any:
+    """The elements in memory order in another shape: the first ones, or all and zeros."""
+    if not geometry.is_static(self) or not geometry.is_static(out):
+        raise ConversionError("resize to or from a symbolic shape", hint="use reshape or a slice")
+    have, want = (geometry.product(geometry.shape(t)) for t in (self, out))
+    element = ge.element(self)
+    flat = reshape_to(self, interned.tensor([have], element))
+    resized = interned.tensor([want], element)
+    if want > have:
+        flat = ge.PadV3(flat, [0, want - have], 0, out=resized)
+    elif want < have:
+        flat = ge.StridedSliceV2(flat, [0], [want], ge.sizes([0]), None, out=resized)
+    return reshape_to(flat, out)

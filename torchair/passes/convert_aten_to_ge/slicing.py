@@ -73,7 +73,10 @@ def slice_tensor(
     return slice_dim(self, geometry.axis(dim, geometry.rank(self)), start, end, step, out)
 
 
-@converts("narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)")
+@converts(
+    "narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)",
+    "narrow_copy(Tensor self, int dim, SymInt start, SymInt length) -> Tensor",
+)
 def narrow(self: Any, dim: Any, start: Any, length: Any, out: Any) -> Any:
     dim = geometry.axis(dim, geometry.rank(self))
     if isinstance(start, int) and start < 0:
@@ -290,14 +293,10 @@ def select_backward(grad_output: Any, input_sizes: Any, dim: Any, index: Any, ou
 @converts("roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor")
 def roll(self: Any, shifts: Any, out: Any, dims: Any = ()) -> Any:
     if not dims:
-        flat = interned.tensor([_count(self)], ge.element(self))
+        flat = interned.tensor([geometry.count(self)], ge.element(self))
         rolled = _roll(reshape_to(self, flat, [-1]), shifts, [0], flat)
         return reshape_to(rolled, out, geometry.all_sizes(self))
     return _roll(self, shifts, geometry.axes(dims, geometry.rank(self)), out)
-
-
-def _count(x: SSAValue) -> int:
-    return geometry.product(geometry.shape(x)) if geometry.is_static(x) else DYNAMIC
 
 
 def _roll(x: SSAValue, shifts: Sequence[Any], axes: Sequence[int], out: Attribute) -> SSAValue:
@@ -313,13 +312,17 @@ def _roll(x: SSAValue, shifts: Sequence[Any], axes: Sequence[int], out: Attribut
 def _roll_by_parts(x: SSAValue, shift: Any, dim: int, out: Attribute) -> SSAValue:
     """The last elements first; for dtypes or shifts that ``Roll`` does not take."""
     size = ge.size(x, dim)
+    if isinstance(size, int) and size == 0:
+        return x
     if isinstance(size, int) and isinstance(shift, int):
-        cut: Any = -shift % size if size else 0
+        cut: Any = -shift % size
         if cut == 0:
             return x
     else:
         zero = ge.current().constant(0, interned.i64)
-        cut = ge.FloorMod(geometry.minus(zero, shift), size, out=interned.tensor([], interned.i64))
+        scalar = interned.tensor([], interned.i64)
+        divisor = size if isinstance(size, int) else ge.Maximum(size, 1, out=scalar)
+        cut = ge.FloorMod(geometry.minus(zero, shift), divisor, out=scalar)
     return concat([slice_dim(x, dim, cut, INT64_MAX), slice_dim(x, dim, 0, cut)], dim, out)
 
 

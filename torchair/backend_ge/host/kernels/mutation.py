@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchair.backend_ge.host.kernels.indexing import require_data
 from torchair.backend_ge.host.kernels.registry import ints, kernel
 
 
@@ -42,8 +43,10 @@ def view_copy(
 
 
 @kernel("Assert", random=True)
-def assert_(input_condition: Tensor, input_data: list[Tensor]) -> list[Tensor]:
-    """Fails when the condition is false."""
-    message = "an assertion of the graph does not hold"
-    torch.ops.aten._functional_assert_async.msg(input_condition, message, input_condition)
+def assert_(input_condition: Tensor, input_data: list[Tensor], summarize: int) -> list[Tensor]:
+    """Checks the condition whenever the graph runs."""
+    require_data(input_condition)
+    if not bool(input_condition):
+        shown = ", ".join(str(t.flatten()[:summarize].tolist()) for t in input_data)
+        raise ValueError(f"an assertion does not hold: {shown}")
     return []
