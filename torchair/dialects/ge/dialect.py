@@ -8,7 +8,6 @@ others wait for has a trailing ``!ge.control`` result. ``ge.NetOutput`` ends a g
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, cast
 
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
@@ -40,7 +39,10 @@ _KINDS = {
     "ListListFloat": "float_lists",
     "Tensor": "tensor",
 }
-_EFFECTS = ("Hcom", "PrintV2", "Assign", "Send", "Recv", "Random", "Assert", "Cmo", "Stateless")
+_EFFECTS = (
+    "Hcom", "PrintV2", "Assign", "Send", "Recv", "Assert", "Cmo", "Rand", "DropOutGenMask",
+    "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "Stateful", "DropoutV2",
+)  # fmt: skip
 """Prefixes of operators that do more than compute their results, or must not be merged."""
 
 
@@ -65,11 +67,27 @@ def attr_specs(op: GeOp) -> dict[str, registry.AttrSpec]:
     return dict(op.spec.attrs)
 
 
-@cache
+_classes: dict[str, type[GeOp]] = {}
+
+
 def lookup_op(name: str) -> type[GeOp] | None:
     """Operation class of a GE type (``MatMulV2``), or None when the registry lacks it."""
-    spec = registry.lookup(name)
-    return None if spec is None else _make_class(spec)
+    found = _classes.get(name)
+    if found is None:
+        spec = registry.lookup(name)
+        if spec is None:
+            return None
+        found = _classes[name] = _make_class(spec)
+    return found
+
+
+def define_op(text: str, *, replace: bool = False) -> type[GeOp]:
+    """Operation class of an operator that is added to the registry (see ``registry.define``)."""
+    spec = registry.define(text, replace=replace)
+    known = _classes.get(spec.name)
+    if known is None or known.spec is not spec:
+        known = _classes[spec.name] = _make_class(spec)
+    return known
 
 
 def _make_class(spec: registry.OpSpec) -> type[GeOp]:
