@@ -16,7 +16,8 @@ from torchair.ir.calls import CallOp
 from torchair.ir.conversion import build_function
 from torchair.ir.private import append_op
 
-_MEMORY_FORMATS = {
+_NAMED = {
+    "strided": torch.strided,
     "contiguous_format": torch.contiguous_format,
     "preserve_format": torch.preserve_format,
 }
@@ -32,6 +33,8 @@ def type_of(value: Any) -> Attribute:
     if isinstance(value, torch.Tensor):
         name = str(value.dtype).removeprefix("torch.")
         return interned.tensor(value.shape, element_types.from_name(name))
+    if value is None:
+        return interned.none_type
     return {bool: interned.i1, int: interned.i64, float: interned.f64}[type(value)]
 
 
@@ -65,7 +68,7 @@ def _torch_value(value: Any, kind: str, values: dict[SSAValue, Any]) -> Any:
         return [_torch_value(item, kind, values) for item in value]
     if kind == "dtype" and isinstance(value, Attribute):
         return dtype_of(value)
-    return _MEMORY_FORMATS.get(value, value) if kind == "memory_format" else value
+    return _NAMED.get(value, value) if kind in ("memory_format", "layout") else value
 
 
 def _constant(op: CallOp) -> torch.Tensor:

@@ -473,6 +473,92 @@ def test_folded_arithmetic_equals_eager(name: str, dtype: str) -> None:
         assert same_bits(run(module, [])[0], wanted), module
 
 
+# ---------------------------------------------------------------- model graphs
+
+
+class Convolutional(torch.nn.Module):
+    """Convolution, batch norm, pooling, classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(8)
+        self.classifier = torch.nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.nn.functional.relu(self.norm(self.convolution(x)))
+        pooled = torch.nn.functional.adaptive_avg_pool2d(hidden, 1).flatten(1)
+        return torch.nn.functional.log_softmax(self.classifier(pooled), -1)
+
+
+class Attention(torch.nn.Module):
+    """One transformer block with a mask, written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(16)
+        self.projection = torch.nn.Linear(16, 48)
+        self.output = torch.nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, _ = x.shape
+        heads = self.projection(self.norm(x)).view(batch, length, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        scores = heads[0] @ heads[1].transpose(-1, -2) / 8**0.5
+        mask = torch.ones(length, length, dtype=torch.bool).tril()
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
+        mixed = (weights @ heads[2]).transpose(1, 2).reshape(batch, length, 16)
+        return x + torch.nn.functional.gelu(self.output(mixed)) * 1.0
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "autocast"),
+    [
+        (Convolutional, (2, 3, 8, 8), False),
+        (Attention, (2, 5, 16), False),
+        (Attention, (2, 5, 16), True),
+    ],
+)
+def test_model_graphs_keep_their_values(
+    model: type[torch.nn.Module], shape: tuple[int, ...], autocast: bool
+) -> None:
+    """Forward and backward graphs of training steps, operator by operator, before and after."""
+    from torch._dynamo.backends.common import aot_autograd
+
+    checked: list[int] = []
+
+    def compare(graph: torch.fx.GraphModule, example: list[Any]) -> Any:
+        def call(*inputs: Any) -> Any:
+            checked.append(compare_passes(graph, list(inputs)))
+            return graph(*inputs)
+
+        return call
+
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    step = torch.compile(model(), backend=aot_autograd(fw_compiler=compare, bw_compiler=compare))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        loss = step(torch.randn(shape)).float().square().sum()
+    loss.backward()
+    assert len(checked) == 2
+    assert min(checked) > 5
+
+
+def compare_passes(graph: torch.fx.GraphModule, inputs: list[Any]) -> int:
+    """Compares a graph with what the aten passes make of it; returns its number of operators."""
+    from torchair.frontend.fx_import import import_graph
+
+    module = import_graph(graph).module
+    before = [i.clone() if isinstance(i, torch.Tensor) else i for i in inputs]
+    after = [i.clone() if isinstance(i, torch.Tensor) else i for i in inputs]
+    expected = run(module, before)
+    passes = [CanonicalizePass(), FoldConstantsPass(), CsePass(), PromoteDtypesPass(), DcePass()]
+    run_passes(make_context(), module, passes)
+    found = run(module, after)
+    for a, b in zip([*before, *expected], [*after, *found], strict=True):
+        assert same_bits(a, b), str(module)
+    return sum(1 for _ in block_of(module).ops)
+
+
 # ---------------------------------------------------------------- all passes
 
 

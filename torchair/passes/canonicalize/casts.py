@@ -19,9 +19,9 @@ def is_plain_cast(op: CallOp) -> bool:
     """Whether a cast changes the element type and nothing else."""
     if op.name == "prims.convert_element_type":
         return True
-    others = {name: op.argument(name) for name in ("layout", "device", "pin_memory")}
-    memory_format = op.argument("memory_format")
-    return not any(others.values()) and memory_format in (None, "preserve_format")
+    moves = op.argument("device") or op.argument("pin_memory")
+    is_dense = op.argument("layout") in (None, "strided")
+    return not moves and is_dense and op.argument("memory_format") in (None, "preserve_format")
 
 
 @pattern(*_CASTS)
