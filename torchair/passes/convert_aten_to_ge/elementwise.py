@@ -103,10 +103,13 @@ def trunc(self: Any, out: Any) -> Any:
 def round_decimals(self: Any, decimals: Any, out: Any) -> Any:
     if not is_floating(out):
         return self
+    element = interned.element_type(out)
+    wide = with_element(out, interned.f32) if element in REDUCED else out
     power = 10.0 ** abs(decimals)
     before, after = ("Mul", "RealDiv") if decimals > 0 else ("RealDiv", "Mul")
-    scaled = compute(before, self, power, out=out)
-    return compute(after, compute("Round", scaled, out=out), power, out=out)
+    scaled = compute(before, self, power, out=wide)
+    restored = compute(after, compute("Round", scaled, out=wide), power, out=wide)
+    return ge.cast_to(restored, element)
 
 
 @converts("sgn(Tensor self) -> Tensor")
@@ -175,6 +178,8 @@ def _add_scaled(self: Any, other: Any, alpha: Any, out: Any) -> SSAValue:
     is_exact = is_number(alpha) and (is_floating(out) or abs(alpha) <= 2**24)
     if is_exact and has_type("Axpy", element) and not is_number(self):
         return compute("Axpy", self, other, out=out, alpha=float(alpha))
+    if not is_number(alpha) and has_type("AxpyV2", element):
+        return compute("AxpyV2", self, other, alpha, out=out)
     scaled = compute("Mul", other, alpha, out=_type_of(other, out))
     return compute("Add", self, scaled, out=out)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from torchair.backend_ge.host.tracing import DataDependentError, known_tensor
+from torchair.backend_ge.host.tracing import DataDependentError, known_tensor, real_execution
 
 Number = int | float | bool
 
@@ -52,3 +52,10 @@ def known_number(tensor: torch.Tensor) -> Number | None:
         return value_of(tensor)
     except DataDependentError:
         return None
+
+
+@lru_cache(maxsize=4096)
+def in_type(value: float, dtype: torch.dtype) -> float:
+    """A number rounded to a data type."""
+    with real_execution():
+        return torch.tensor(value, dtype=dtype).item()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchair.backend_ge.host.kernels.numbers import known_number, value_of
+from torchair.backend_ge.host.kernels.numbers import in_type, known_number, value_of
 from torchair.backend_ge.host.kernels.registry import ints, kernel
 
 
@@ -43,7 +43,8 @@ def drop_out_gen_mask_v4(shape: Tensor, prob: Tensor, dtype: torch.dtype) -> Ten
 
 @kernel("DropOutDoMaskV3")
 def drop_out_do_mask_v3(x: Tensor, mask: Tensor, keep_prob: Tensor) -> Tensor:
+    """The factor is rounded to the type of x first, as eager dropout does."""
     keep = known_number(keep_prob)
     if keep is None:
         return x * mask / keep_prob
-    return x.mul(mask).mul(1.0 / keep if keep else 0.0)
+    return x * mask * in_type(1.0 / keep if keep else 0.0, x.dtype)
