@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from xdsl.dialects.builtin import ArrayAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
@@ -44,6 +44,16 @@ def axis(dim: int, rank: int) -> int:
 def axes(dims: Sequence[int], rank: int) -> list[int]:
     """Dimensions counted from the front."""
     return [axis(d, rank) for d in dims]
+
+
+def size_at(value: SSAValue | Attribute, dim: int) -> int:
+    """One size, ``DYNAMIC`` when symbolic."""
+    return shape(value)[dim]
+
+
+def is_value(value: Any) -> TypeGuard[SSAValue]:
+    """Whether an argument is an IR value rather than a Python number."""
+    return isinstance(value, SSAValue)
 
 
 def is_static(value: SSAValue | Attribute) -> bool:

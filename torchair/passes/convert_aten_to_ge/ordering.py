@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from xdsl.ir import Attribute, SSAValue
 
@@ -12,6 +12,7 @@ from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge import geometry
 from torchair.passes.convert_aten_to_ge.indexing import with_element
+from torchair.passes.convert_aten_to_ge.operands import operand
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import permute_to, reshape_to
 
@@ -82,13 +83,6 @@ def argsort_stable(self: Any, out: Any, stable: Any, dim: Any = -1, descending: 
     return sorted_last(self, dim, descending, stable, [values, out])[1]
 
 
-def _int32(size: Any) -> SSAValue:
-    """A size as a 0-d int32 tensor."""
-    if isinstance(size, SSAValue):
-        return ge.cast_to(cast(SSAValue, size), interned.i32)
-    return ge.current().constant(size, interned.i32)
-
-
 @converts(
     "topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True)"
     " -> (Tensor values, Tensor indices)"
@@ -100,7 +94,7 @@ def topk(
     if geometry.rank(self) == 0:
         return self, ge.current().constant(0, interned.i64)
     x = _sortable(self, "TopKV2")
-    count = _int32(k)
+    count = operand(k, interned.i32)
     found, places = ge.TopKV2(
         x,
         count,
@@ -134,7 +128,7 @@ def searchsorted_tensor(
         )
     return ge.SearchSorted(
         sorted_sequence,
-        self if isinstance(self, SSAValue) else ge.current().constant(self, element),
+        operand(self, element),
         sorter,
         dtype=interned.element_type(out),
         right=bool(right) or side == "right",
@@ -155,9 +149,6 @@ def searchsorted_scalar(
     side: Any = None,
     sorter: Any = None,
 ) -> Any:
-    element = ge.element(sorted_sequence)
-    if isinstance(self, SSAValue):
-        self = ge.cast_to(self, element)
     return searchsorted_tensor(sorted_sequence, self, out, out_int32, right, side, sorter)
 
 

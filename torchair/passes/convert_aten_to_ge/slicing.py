@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from xdsl.ir import Attribute, SSAValue
 
@@ -31,7 +31,7 @@ def slice_dim(x: SSAValue, dim: int, start: Any, end: Any, step: Any = 1, out: A
         start, end, step: ints or 0-d int64 tensors; bounds are clamped and may be negative.
         out: result type; computed from static bounds, else unknown along ``dim``.
     """
-    size = geometry.shape(x)[dim]
+    size = geometry.size_at(x, dim)
     known = size if size != DYNAMIC else None
     start, end = clamped(start, known), clamped(end, known)
     if start == 0 and step == 1 and (end == known or _is_open(end)):
@@ -90,7 +90,7 @@ def narrow(self: Any, dim: Any, start: Any, length: Any, out: Any) -> Any:
 )
 def select_int(self: Any, dim: Any, index: Any, out: Any) -> Any:
     dim = geometry.axis(dim, geometry.rank(self))
-    size = geometry.shape(self)[dim]
+    size = geometry.size_at(self, dim)
     if size == 1:
         return ge.Squeeze(self, axis=[dim], out=out)
     if isinstance(index, int) and index < 0 and size != DYNAMIC:
@@ -108,7 +108,7 @@ def cat(tensors: Any, out: Any, dim: Any = 0) -> Any:
     """Joins along a dimension; empty 1-D tensors may join anything (a PyTorch legacy)."""
     parts = [t for t in tensors if geometry.rank(out) == 1 or geometry.shape(t) != (0,)]
     dim = geometry.axis(dim, geometry.rank(out))
-    parts = [p for p in parts if geometry.shape(p)[dim] != 0] or parts[:1]
+    parts = [p for p in parts if geometry.size_at(p, dim) != 0] or parts[:1]
     return concat([ge.cast_to(p, interned.element_type(out)) for p in parts], dim, out)
 
 
@@ -128,9 +128,14 @@ def stack(tensors: Any, out: Any, dim: Any = 0) -> Any:
     return ge.Pack(parts, axis=dim, N=len(parts), out=out)
 
 
+def result_types(out: Any) -> list[Attribute]:
+    """The types of a result list; a single one comes alone."""
+    return cast("list[Attribute]", out) if isinstance(out, list) else [out]
+
+
 def _split(x: SSAValue, lengths: Sequence[Any], dim: int, out: Any) -> Any:
     """Parts of the given lengths; the last may be -1."""
-    types = out if isinstance(out, list) else [out]
+    types = result_types(out)
     if len(types) == 1:
         return [x]
     number = ge.current().constant(dim, interned.i32)
@@ -143,9 +148,9 @@ def _split(x: SSAValue, lengths: Sequence[Any], dim: int, out: Any) -> Any:
     "unsafe_split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
 )
 def split_tensor(self: Any, split_size: Any, out: Any, dim: Any = 0) -> Any:
-    count = len(out) if isinstance(out, list) else 1
+    count = len(result_types(out))
     dim = geometry.axis(dim, geometry.rank(self))
-    size = geometry.shape(self)[dim]
+    size = geometry.size_at(self, dim)
     last: Any = -1
     if size != DYNAMIC and isinstance(split_size, int):
         last = size - split_size * (count - 1)
@@ -168,7 +173,7 @@ def split_with_sizes(self: Any, split_sizes: Any, out: Any, dim: Any = 0) -> Any
 @converts("chunk(Tensor(a -> *) self, int chunks, int dim=0) -> Tensor(a)[]")
 def chunk(self: Any, chunks: Any, out: Any, dim: Any = 0) -> Any:
     dim = geometry.axis(dim, geometry.rank(self))
-    size = geometry.shape(self)[dim]
+    size = geometry.size_at(self, dim)
     if size == DYNAMIC:
         raise ConversionError(
             "chunk along a symbolic dimension",
@@ -183,7 +188,7 @@ def chunk(self: Any, chunks: Any, out: Any, dim: Any = 0) -> Any:
 )
 def unbind_int(self: Any, out: Any, dim: Any = 0) -> Any:
     dim = geometry.axis(dim, geometry.rank(self))
-    types = out if isinstance(out, list) else [out]
+    types = result_types(out)
     if len(types) == 1:
         return [ge.Squeeze(self, axis=[dim], out=types[0])]
     return ge.Unpack(self, num=len(types), axis=dim, out=types)
@@ -204,7 +209,7 @@ def slice_scatter(
 ) -> Any:
     """``self`` with a slice replaced by ``src``: the parts around it are kept and joined."""
     dim = geometry.axis(dim, geometry.rank(self))
-    size = geometry.shape(self)[dim]
+    size = geometry.size_at(self, dim)
     known = None if size == DYNAMIC else size
     start = clamped(0 if start is None else start, known)
     end = clamped(INT64_MAX if end is None else end, known)
@@ -227,7 +232,7 @@ def _join_around(
     if start != 0:
         parts.append(slice_dim(x, dim, 0, start))
     parts.append(source)
-    size = geometry.shape(x)[dim]
+    size = geometry.size_at(x, dim)
     if not _is_open(end) and end != size:
         parts.append(slice_dim(x, dim, end, INT64_MAX))
     return concat(parts, dim, out)
@@ -236,7 +241,7 @@ def _join_around(
 @converts("select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor")
 def select_scatter(self: Any, src: Any, dim: Any, index: Any, out: Any) -> Any:
     dim = geometry.axis(dim, geometry.rank(self))
-    size = geometry.shape(self)[dim]
+    size = geometry.size_at(self, dim)
     if isinstance(index, int) and index < 0 and size != DYNAMIC:
         index += size
     sizes = list(geometry.shape(self))
@@ -259,7 +264,7 @@ def slice_backward(
         return grad_output
     rank = len(input_sizes)
     dim = geometry.axis(dim, rank)
-    size, length = geometry.shape(out)[dim], geometry.shape(grad_output)[dim]
+    size, length = geometry.size_at(out, dim), geometry.size_at(grad_output, dim)
     start = clamped(start, None if size == DYNAMIC else size)
     is_static = all(isinstance(v, int) for v in (start, step))
     if step == 1 and is_static and DYNAMIC not in (size, length):
@@ -279,9 +284,10 @@ def select_backward(grad_output: Any, input_sizes: Any, dim: Any, index: Any, ou
     """Zeros of the input's shape with the gradient at one index."""
     rank = len(input_sizes)
     dim = geometry.axis(dim, rank)
-    if geometry.shape(out)[dim] == 1:
+    if geometry.size_at(out, dim) == 1:
         return ge.Unsqueeze(grad_output, axes=[dim], out=out)
-    begin, limit = [0] * rank, [INT64_MAX] * rank
+    begin: list[Any] = [0] * rank
+    limit: list[Any] = [INT64_MAX] * rank
     begin[dim] = index
     limit[dim] = INT64_MAX if index == -1 else geometry.plus(index, 1)
     shape = geometry.resolve(out, input_sizes)

@@ -11,6 +11,7 @@ from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.operands import operand
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _I64 = interned.tensor([], interned.i64)
@@ -20,13 +21,7 @@ _I1 = interned.tensor([], interned.i1)
 
 def _pair(a: Any, b: Any, dtype: Attribute) -> tuple[SSAValue, SSAValue]:
     """Both operands as 0-d tensors of one type."""
-    return _scalar(a, dtype), _scalar(b, dtype)
-
-
-def _scalar(value: Any, dtype: Attribute) -> SSAValue:
-    if isinstance(value, SSAValue):
-        return ge.cast_to(value, dtype)
-    return ge.current().constant(value, dtype)
+    return operand(a, dtype), operand(b, dtype)
 
 
 def _common(a: Any, b: Any) -> Attribute:
@@ -37,7 +32,7 @@ def _common(a: Any, b: Any) -> Attribute:
 
 
 def _is_float(value: Any) -> bool:
-    return isinstance(value, SSAValue) and ge.element(value) == interned.f64
+    return geometry.is_value(value) and ge.element(value) == interned.f64
 
 
 def _binary(name: str, ge_name: str) -> None:
@@ -111,7 +106,7 @@ def sym_or(a: Any, b: Any, out: Any) -> Any:
 
 
 def _cast(a: Any, out: Attribute) -> SSAValue:
-    return _scalar(a, interned.element_type(out))
+    return operand(a, interned.element_type(out))
 
 
 def _rounded(ge_name: str) -> Callable[[Any, Attribute], Any]:
@@ -133,17 +128,17 @@ _unary("round", _rounded("Round"))
 _unary("trunc", _cast)
 _unary("int", _cast)
 _unary("float", _cast)
-_unary("sqrt", lambda a, out: ge.Sqrt(_scalar(a, interned.f64), out=out))
-_unary("not", lambda a, out: ge.LogicalNot(_scalar(a, interned.i1), out=out))
+_unary("sqrt", lambda a, out: ge.Sqrt(operand(a, interned.f64), out=out))
+_unary("not", lambda a, out: ge.LogicalNot(operand(a, interned.i1), out=out))
 
 
 @converts("sym::sum(Scalar[] values) -> Scalar")
 def sym_sum(values: Any, out: Any) -> Any:
     dtype = interned.element_type(out)
     constant = sum(v for v in values if not isinstance(v, SSAValue))
-    terms = [ge.cast_to(v, dtype) for v in values if isinstance(v, SSAValue)]
+    terms = [operand(v, dtype) for v in values if isinstance(v, SSAValue)]
     if constant or not terms:
-        terms.append(ge.current().constant(constant, dtype))
+        terms.append(operand(constant, dtype))
     return terms[0] if len(terms) == 1 else ge.AddN(terms, N=len(terms), out=out)
 
 
@@ -231,7 +226,7 @@ def assert_async_msg(self: Any, assert_msg: Any) -> None:
 
 
 def _assert(condition: Any, message: str) -> None:
-    if not isinstance(condition, SSAValue):
+    if not geometry.is_value(condition):
         if not condition:
             raise ConversionError(f"an assertion never holds: {message}")
         return

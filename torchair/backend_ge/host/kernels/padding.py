@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torchair.backend_ge.host.kernels.numbers import value_of
 from torchair.backend_ge.host.kernels.registry import kernel
 from torchair.backend_ge.host.kernels.slicing import Span, put
 from torchair.backend_ge.host.tracing import DataDependentError, known_tensor
@@ -67,7 +68,7 @@ def _pad_constant(x: Tensor, pairs: Pairs, value: Tensor | None) -> Tensor:
     if value is None:
         return torch.constant_pad_nd(x, amounts, 0)
     try:
-        return torch.constant_pad_nd(x, amounts, known_tensor(value).tolist())
+        return torch.constant_pad_nd(x, amounts, value_of(value))
     except DataDependentError:
         sizes = [n + low + high for n, (low, high) in zip(x.shape, pairs, strict=True)]
         inner = zip(x.shape, pairs, strict=True)

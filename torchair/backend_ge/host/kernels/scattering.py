@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchair.backend_ge.host.kernels.indexing import placed
+from torchair.backend_ge.host.kernels.numbers import value_of
 from torchair.backend_ge.host.kernels.registry import ints, kernel
-from torchair.backend_ge.host.tracing import known_tensor
 
 
 @kernel("ScatterElements", "ScatterElementsV2")
@@ -46,7 +46,7 @@ def index_put_v2(
 def inplace_index_add(
     var: Tensor, indices: Tensor, updates: Tensor, alpha: Tensor | None, axis: int
 ) -> Tensor:
-    factor = 1 if alpha is None else known_tensor(alpha).tolist()
+    factor = 1 if alpha is None else value_of(alpha)
     return torch.index_add(var, axis, indices, updates, alpha=factor)
 
 
