@@ -17,16 +17,16 @@ import torch
 from torch._dynamo.backends.common import aot_autograd
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test"))
-from models import Llama  # noqa: E402
+from models import Llama
 
-from torchair.backend_ge.emit import emit, serialize  # noqa: E402
-from torchair.frontend.compile import StageClock  # noqa: E402
-from torchair.frontend.decompositions import default_decompositions  # noqa: E402
-from torchair.frontend.fx_import import import_graph  # noqa: E402
-from torchair.frontend.outputs import plan_outputs  # noqa: E402
-from torchair.passes import pipelines  # noqa: E402
-from torchair.passes.driver import StageTime, quiet_gc, run_passes  # noqa: E402
-from torchair.tools.context import make_context  # noqa: E402
+from torchair.backend_ge.emit import emit, serialize
+from torchair.frontend.compile import StageClock
+from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.fx_import import import_graph
+from torchair.frontend.outputs import plan_outputs
+from torchair.passes import pipelines
+from torchair.passes.driver import StageTime, quiet_gc, run_passes
+from torchair.tools.context import make_context
 
 
 def capture(layers: int, dynamic: bool) -> torch.fx.GraphModule:
@@ -75,7 +75,8 @@ def measure(layers: int, dynamic: bool, repeat: int, detail: bool) -> float:
     best = min(runs, key=lambda run: sum(stage.seconds for stage in run[0]))
     total = 1e6 * sum(stage.seconds for stage in best[0]) / count
     kind = "dynamic" if dynamic else "static"
-    print(f"{layers:4d} layers {kind:8s} {count:6d} FX nodes -> {best[1]:6d} GE nodes  {total:7.1f} us/node")
+    sizes = f"{count:6d} FX nodes -> {best[1]:6d} GE nodes"
+    print(f"{layers:4d} layers {kind:8s} {sizes}  {total:7.1f} us/node")
     if detail:
         for stage in best[0]:
             print(f"        {stage.name:24s} {1e6 * stage.seconds / count:7.2f}")

@@ -1,4 +1,5 @@
-"""Memory a compile needs beyond the weights: a model of 1 GB, peak RSS growth from FX to executable.
+"""Memory a compile needs beyond the weights: a model of 1 GB, peak RSS growth from FX to
+executable.
 
     python bench/conversion_memory.py [--gigabytes 1.0]
 """

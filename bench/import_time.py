@@ -1,6 +1,6 @@
 """Wall time of ``import torchair`` beyond ``import torch``, each in fresh processes.
 
-    python bench/import_time.py [--repeat 5]
+python bench/import_time.py [--repeat 5]
 """
 
 from __future__ import annotations

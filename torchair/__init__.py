@@ -17,10 +17,18 @@ _EXPORTS = {
     "CompilerConfig": "torchair.config",
     "get_npu_backend": "torchair.frontend.dynamo",
     "get_compiler": "torchair.frontend.dynamo",
+    "logger": "torchair.core.utils",
+    "register_fx_node_ge_converter": "torchair.frontend.user_converters",
 }
 _MODULES = ("config", "errors", "ge", "ops", "scope", "inference", "tools")
 
-__all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]
+__all__ = []  # pyright: ignore[reportUnsupportedDunderAll] (loaded by __getattr__)
+    "CompilerConfig",
+    "get_compiler",
+    "get_npu_backend",
+    "logger",
+    "register_fx_node_ge_converter",
+]
 
 
 def __getattr__(name: str) -> Any:

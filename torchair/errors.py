@@ -1,4 +1,5 @@
-"""Error classes, one per audience. Every message says what, expected and found, where, and what to try.
+"""Error classes, one per audience. Every message says what, expected and found, where, and what to
+try.
 
 This module imports nothing, so every other module may use it.
 """

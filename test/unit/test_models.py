@@ -1,4 +1,5 @@
-"""The models that must work, against eager: static and dynamic, float32 and bfloat16, and training."""
+"""The models that must work, against eager: static and dynamic, float32 and bfloat16, and
+training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a compiled graph does at run time: unusual inputs, mutation, aliasing, errors, specialisation."""
+"""What a compiled graph does at run time: unusual inputs, mutation, aliasing, errors,
+specialisation."""
 
 from __future__ import annotations
 

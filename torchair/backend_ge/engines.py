@@ -1,6 +1,7 @@
 """The engine interface, and the choice of an engine.
 
-``Engine.compile(graph_def, options) -> Executable`` and ``Executable.run(inputs) -> outputs`` are all
+``Engine.compile(graph_def, options) -> Executable`` and ``Executable.run(inputs) -> outputs`` are
+all
 that the rest of the project knows about devices.
 """
 
@@ -31,7 +32,7 @@ class Engine(Protocol):
 
     name: str
 
-    def compile(self, graph_def: Any, options: Mapping[str, Any]) -> Executable:
+    def compile(self, graph_def: Any, options: Mapping[str, Any] | None = None) -> Executable:
         """Compile a serialized GE graph."""
         ...
 

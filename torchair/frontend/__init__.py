@@ -1,1 +1,2 @@
-"""From PyTorch to the ATen dialect: dynamo backend, FX and ExportedProgram import, runtime wrapper."""
+"""From PyTorch to the ATen dialect: dynamo backend, FX and ExportedProgram import, runtime
+wrapper."""

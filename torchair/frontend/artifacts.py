@@ -1,4 +1,5 @@
-"""Files a compile leaves when asked: the IR of every stage, the GE graph as text and as a picture."""
+"""Files a compile leaves when asked: the IR of every stage, the GE graph as text and as a
+picture."""
 
 from __future__ import annotations
 

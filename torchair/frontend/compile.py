@@ -86,7 +86,6 @@ def compile_fx_graph(
     dump = StageDump(config.debug.ir_dump.path, report.name)
     clock = StageClock(report.stages)
     outputs = plan_outputs(graph_module)
-    count = sum(n.op == "placeholder" for n in graph_module.graph.nodes)
     report.nodes["fx"] = sum(n.op == "call_function" for n in graph_module.graph.nodes)
     with quiet_gc():
         imported = import_graph(graph_module, outputs.computed, kinds=kinds)
@@ -103,7 +102,7 @@ def compile_fx_graph(
         clock.lap("emit")
     _dump_graph(dump, model, module)
     clock.reset()
-    positions = _argument_positions(module, count)
+    positions = data_indices(_function(module))
     executable = None
     if not _is_empty(module):
         executable = get_engine(config.engine).compile(data, _engine_options(config))
@@ -157,15 +156,19 @@ def _is_empty(module: ModuleOp) -> bool:
     return not function.function_type.outputs.data and _count(module) == 0
 
 
-def _argument_positions(module: ModuleOp, placeholders: int) -> list[int]:
-    """For each Data of the ge graph, its position among the runtime arguments and constants."""
+def data_indices(function: FuncOp) -> list[int]:
+    """For each Data of a ge graph, its position among the arguments of the imported function.
+
+    Raises:
+        EngineError: a pass dropped the attribute that says so.
+    """
     positions: list[int] = []
-    for entry in argument_attributes(_function(module)):
+    for entry in argument_attributes(function):
         index = entry.get("torchair.index")
         if not isinstance(index, IntegerAttr):
             raise EngineError(
                 "a graph input does not say which argument it is",
-                hint=f"passes must keep the attribute torchair.index ({placeholders} arguments)",
+                hint="passes must keep the attribute torchair.index of function arguments",
             )
         positions.append(index.value.data)
     return positions

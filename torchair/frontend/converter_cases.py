@@ -1,4 +1,5 @@
-"""Runs declared calls of operators through torch.compile on the host device and compares with eager."""
+"""Runs declared calls of operators through torch.compile on the host device and compares with
+eager."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ from typing import Any, Literal
 import torch
 
 from torchair._ge_concrete_graph.supported_declaration import Support, _TypedTensor
-from torchair.errors import TorchairError
+from torchair.errors import TorchairError, UnsupportedOpError
 from torchair.frontend.dynamo import NpuBackend
 from torchair.frontend.user_converters import registered_converters
 
 Status = Literal["passed", "failed", "skipped"]
 
+_LINE_LENGTH = 400
 _INTEGER_RANGES = ((-5, 6), (1, 5), (0, 2))
 """Ranges of random integers, tried until eager accepts the call (indices must be in range)."""
 
@@ -59,7 +61,11 @@ def declared_cases(prefix: str = "") -> list[Case]:
 
 
 def _full_name(mnemonic: str) -> str:
-    return mnemonic if mnemonic.count(".") > 1 or mnemonic.startswith("sym.") else f"{mnemonic}.default"
+    return (
+        mnemonic
+        if mnemonic.count(".") > 1 or mnemonic.startswith("sym.")
+        else f"{mnemonic}.default"
+    )
 
 
 def find_target(name: str) -> Callable[..., Any] | None:
@@ -75,10 +81,28 @@ def find_target(name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def run_cases(cases: Iterable[Case], *, dynamic: bool = False) -> Iterable[CaseResult]:
-    """Outcomes of cases, one by one."""
+def run_cases(
+    cases: Iterable[Case], *, dynamic: bool = False, largest: int | None = None
+) -> Iterable[CaseResult]:
+    """Outcomes of cases, one by one.
+
+    Args:
+        cases: what to run.
+        dynamic: whether sizes are symbolic.
+        largest: cases with a tensor of more elements are skipped.
+    """
     for case in cases:
-        yield run_case(case, dynamic=dynamic)
+        elements = _largest(case.support)
+        if largest is not None and elements > largest:
+            reason = f"a tensor of {elements} elements is above the limit"
+            yield CaseResult(case.target, repr(case.support), "skipped", reason)
+        else:
+            yield run_case(case, dynamic=dynamic)
+
+
+def _largest(support: Support) -> int:
+    leaves = _leaves([*support.args, *support.kwargs.values()])
+    return max((math.prod(v.dims) for v in leaves if isinstance(v, _TypedTensor)), default=0)
 
 
 def run_case(case: Case, *, dynamic: bool = False) -> CaseResult:
@@ -101,7 +125,9 @@ def run_case(case: Case, *, dynamic: bool = False) -> CaseResult:
     args, kwargs = arguments
     torch._dynamo.reset()
     try:
-        compiled = torch.compile(target_function(target), backend=NpuBackend(), fullgraph=True, dynamic=dynamic)
+        compiled = torch.compile(
+            target_function(target), backend=NpuBackend(), fullgraph=True, dynamic=dynamic
+        )
         found = compiled(*_copied(args), **_copied(kwargs))
         _compare(found, wanted, exact_values=not _is_random(target, case.target))
     except Exception as error:
@@ -161,11 +187,15 @@ def make_tensor(spec: _TypedTensor, span: tuple[int, int] = (-5, 6)) -> torch.Te
         return torch.randint(0, 2, spec.dims).to(dtype)
     if dtype.is_floating_point or dtype.is_complex:
         if spec.value_range is None:
-            return torch.randn(spec.dims, dtype=torch.complex64 if dtype.is_complex else None).to(dtype)
+            return torch.randn(spec.dims, dtype=torch.complex64 if dtype.is_complex else None).to(
+                dtype
+            )
         low, high = spec.value_range
         return (torch.rand(spec.dims) * (high - low) + low).to(dtype)
-    low, high = spec.value_range or (max(span[0], 0), span[1]) if dtype is torch.uint8 else (
-        spec.value_range or span
+    low, high = (
+        spec.value_range or (max(span[0], 0), span[1])
+        if dtype is torch.uint8
+        else (spec.value_range or span)
     )
     return torch.randint(int(low), int(high), spec.dims).to(dtype)
 
@@ -181,7 +211,11 @@ def _copied(value: Any) -> Any:
 def _leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
         value = list(value.values())
-    return [leaf for item in value for leaf in _leaves(item)] if isinstance(value, list | tuple) else [value]
+    return (
+        [leaf for item in value for leaf in _leaves(item)]
+        if isinstance(value, list | tuple)
+        else [value]
+    )
 
 
 def _is_random(target: Any, name: str) -> bool:
@@ -200,7 +234,11 @@ def _compare(found: Any, wanted: Any, exact_values: bool) -> None:
         raise AssertionError(f"{len(results)} results, eager has {len(references)}")
     for result, reference in zip(results, references, strict=True):
         if not torch.is_tensor(reference):
-            _check(result == reference or (result != result and reference != reference), result, reference)
+            _check(
+                result == reference or (result != result and reference != reference),
+                result,
+                reference,
+            )
             continue
         _check(torch.is_tensor(result), type(result), "a tensor")
         _check(result.dtype == reference.dtype, result.dtype, reference.dtype)
@@ -221,7 +259,9 @@ def _line(error: Exception) -> str:
         inner = inner.__cause__ or getattr(inner, "inner_exception", None)
     shown = inner if inner is not None else error
     lines = [part.strip() for part in str(shown).splitlines() if part.strip()]
-    return f"{type(shown).__name__}: {' '.join(lines)[:240]}"
+    if isinstance(shown, UnsupportedOpError):
+        lines = lines[:2]  # the rest is types, places and stubs
+    return f"{type(shown).__name__}: {' '.join(lines)[:_LINE_LENGTH]}"
 
 
 def import_modules(names: Sequence[str]) -> None:

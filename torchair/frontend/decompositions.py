@@ -1,5 +1,6 @@
 """Which ATen operators are decomposed before import: all of PyTorch's core decompositions but those
-of operators that have a converter, so that the GE graph keeps operators as whole as GE knows them."""
+of operators that have a converter, so that the GE graph keeps operators as whole as GE knows
+them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from torchair.frontend.surfacing import surfaced
 
 
 class NpuFxCompiler:
-    """``(gm, example_inputs) -> callable`` for one AOT graph; usable as ``fw_compiler`` of any backend.
+    """``(gm, example_inputs) -> callable`` for one AOT graph; usable as ``fw_compiler`` of any
+    backend.
 
     Args:
         config: frozen options.

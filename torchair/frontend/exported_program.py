@@ -17,6 +17,7 @@ from torchair.backend_ge.emit import emit, serialize
 from torchair.backend_ge.engines import get_engine
 from torchair.config import CompilerConfig
 from torchair.errors import ConfigError
+from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import ImportedGraph, import_graph
 from torchair.ir.conversion import argument_attributes
@@ -34,12 +35,11 @@ _KINDS = {
 _MUTATIONS = (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION)
 
 
-def import_exported_program(
-    program: ExportedProgram, *, decompose: bool = True
-) -> ImportedGraph:
+def import_exported_program(program: ExportedProgram, *, decompose: bool = True) -> ImportedGraph:
     """Import an exported program as an aten module.
 
-    Parameters, buffers and constants are arguments with weight handles (``torchair.weight``); buffer
+    Parameters, buffers and constants are arguments with weight handles (``torchair.weight``);
+    buffer
     and input mutations become ``aten.copy_`` before the return; the function returns user outputs.
 
     Args:
@@ -120,7 +120,7 @@ class CompiledProgram:
             run_passes(make_context(), imported.module, passes, verify=snapshot.debug.verify)
             data = serialize(emit(imported.module, "exported"))
         function = next(op for op in imported.module.ops if isinstance(op, FuncOp))
-        indices = [e["torchair.index"].value.data for e in argument_attributes(function)]
+        indices = data_indices(function)
         self._names = [imported.names[i] for i in indices]
         self._bound = self._bind(program, imported)
         self._user_names = [
@@ -153,7 +153,8 @@ class CompiledProgram:
             )
         given = {**self._bound, **dict(zip(self._user_names, flat, strict=True))}
         results = self._executable.run([given[name] for name in self._names])
-        return pytree.tree_unflatten(_spread(results, self._out_spec), self._out_spec)
+        out_spec: Any = self._out_spec
+        return pytree.tree_unflatten(_spread(results, out_spec), out_spec)
 
 
 def _spread(results: Sequence[Any], spec: Any) -> list[Any]:

@@ -1,4 +1,5 @@
-"""MLIR types and argument values of what FX metadata holds (FakeTensor, SymInt, dtype, device...)."""
+"""MLIR types and argument values of what FX metadata holds (FakeTensor, SymInt, dtype,
+device...)."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def _symbolic_type(shape: torch.Size, element: Attribute) -> Attribute:
     sizes: list[int] = []
     symbols: list[str] = []
     for size in shape:
-        constant = size if isinstance(size, int) else size.node.maybe_as_int()
+        constant = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
         if constant is None:
             sizes.append(interned.DYNAMIC)
             symbols.append(expression_text(size.node.expr))

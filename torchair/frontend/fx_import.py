@@ -1,4 +1,5 @@
-"""FX graph -> aten module: one pass over the nodes, reading ``meta["val"]``, never recomputing it."""
+"""FX graph -> aten module: one pass over the nodes, reading ``meta["val"]``, never recomputing
+it."""
 
 from __future__ import annotations
 
@@ -38,7 +39,25 @@ _SYM_OPS: dict[Callable[..., Any], str] = {
     **{
         getattr(operator, name): f"sym.{name.rstrip('_')}"
         for name in (
-            "add sub mul floordiv truediv mod pow lshift rshift eq ne lt le gt ge neg abs".split()
+            [
+                "add",
+                "sub",
+                "mul",
+                "floordiv",
+                "truediv",
+                "mod",
+                "pow",
+                "lshift",
+                "rshift",
+                "eq",
+                "ne",
+                "lt",
+                "le",
+                "gt",
+                "ge",
+                "neg",
+                "abs",
+            ]
         )
         if hasattr(operator, name)
     },
@@ -197,7 +216,8 @@ class _Importer:
         target = node.target
         if target is operator.getitem:
             source = self._value(node.args[0])
-            self.values[node] = source[node.args[1]] if isinstance(source, list | tuple) else None
+            index: Any = node.args[1]
+            self.values[node] = source[index] if isinstance(source, list | tuple) else None
             return
         cls = self._class_of(target)
         if cls is None:
@@ -260,8 +280,8 @@ class _Importer:
             raise UnsupportedOpError(
                 f"{len(self.problems)} graph nodes cannot be represented",
                 found="\n            ".join(self.problems),
-                hint="rewrite these calls with PyTorch operators, or wrap them as a custom operator "
-                "with torch.library",
+                hint="rewrite these calls with PyTorch operators, or wrap them as a custom "
+                "operator with torch.library",
             )
 
 

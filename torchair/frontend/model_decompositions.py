@@ -32,9 +32,11 @@ def transformer_encoder_layer(
     mask: Tensor | None = None,
     mask_type: int | None = None,
 ) -> Tensor:
-    """``aten::_transformer_encoder_layer_fwd``, the inference fast path of nn.TransformerEncoderLayer.
+    """``aten::_transformer_encoder_layer_fwd``, the inference fast path of
+    nn.TransformerEncoderLayer.
 
-    Shapes: src [batch, sequence, embed_dim]; mask_type 0 is [sequence, sequence], 1 is a padding mask
+    Shapes: src [batch, sequence, embed_dim]; mask_type 0 is [sequence, sequence], 1 is a padding
+    mask
     [batch, sequence], 2 is [batch, heads, sequence, sequence]; True (or -inf) is masked out.
     """
     batch, length, _ = src.shape

@@ -60,7 +60,8 @@ class SymbolTable:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The ``index``-th output of the engine; ``scalar`` converts a 0-d tensor to a Python number."""
+    """The ``index``-th output of the engine; ``scalar`` converts a 0-d tensor to a Python
+    number."""
 
     index: int
     scalar: bool = False
@@ -126,7 +127,9 @@ class OutputPlan:
 
 def _view(base: torch.Tensor, sizes: list[int], strides: list[int], offset: int) -> torch.Tensor:
     if max([0, *sizes]) and 0 not in sizes:
-        last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+        last = offset + sum(
+            (size - 1) * stride for size, stride in zip(sizes, strides, strict=True)
+        )
         if last * base.element_size() >= base.untyped_storage().nbytes():
             raise EngineError("an output is a view that its input is too small for")
     with torch.no_grad():
@@ -139,9 +142,7 @@ def plan_outputs(graph_module: GraphModule) -> OutputPlan:
     placeholders = [n for n in nodes if n.op == "placeholder"]
     positions = {node: i for i, node in enumerate(placeholders)}
     symbols = SymbolTable(placeholders)
-    mutated = {
-        n.args[0] for n in nodes if n.target is torch.ops.aten.copy_.default and n.args
-    }
+    mutated = {n.args[0] for n in nodes if n.target is torch.ops.aten.copy_.default and n.args}
     bases = _bases(placeholders, positions, mutated)
     returned = nodes[-1].args[0]
     items = returned if isinstance(returned, list | tuple) else (returned,)

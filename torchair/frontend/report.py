@@ -37,8 +37,7 @@ class CompileReport:
         width = max((len(stage.name) for stage in self.stages), default=0)
         for stage in self.stages:
             per_node = 1e6 * stage.seconds / max(1, self.nodes.get("fx", 1))
-            lines.append(
-                f"  {stage.name:<{width}}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node"
-            )
+            label = f"  {stage.name:<{width}}"
+            lines.append(f"{label}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node")
         lines.extend(f"  wrote {path}" for path in self.files)
         return "\n".join(lines)

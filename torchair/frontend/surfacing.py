@@ -1,7 +1,9 @@
 """Lets torchair's errors reach the user of torch.compile as what they are.
 
-Dynamo wraps what a backend raises in ``BackendCompilerFailed``. Errors raised through ``surfaced`` are
-both: an instance of their own class, with its message first, and a ``BackendCompilerFailed``, so that
+Dynamo wraps what a backend raises in ``BackendCompilerFailed``. Errors raised through ``surfaced``
+are
+both: an instance of their own class, with its message first, and a ``BackendCompilerFailed``, so
+that
 code catching either works.
 """
 

@@ -1,7 +1,9 @@
 """Converters that users register, bridged to the table that the built-in ones live in.
 
-A user's converter gets what the torch call had: tensors as ``torchair.ge.Tensor``, numbers, lists and
-torch dtypes; ``meta_outputs`` describes the results when it asks for it. A list of sizes of which some
+A user's converter gets what the torch call had: tensors as ``torchair.ge.Tensor``, numbers, lists
+and
+torch dtypes; ``meta_outputs`` describes the results when it asks for it. A list of sizes of which
+some
 are symbolic is one 1-D tensor, a symbolic number a 0-d tensor.
 """
 
@@ -266,7 +268,8 @@ def register_fx_node_ge_converter(aten_op: Any) -> Callable[[Callable[..., Any]]
 
 
 def declare_supported(supported_cases: Sequence[Any]) -> Callable[[Any], Any]:
-    """Decorator: calls that a converter supports, run by ``python -m torchair.tools.converter_test``.
+    """Decorator: calls that a converter supports, run by ``python -m
+    torchair.tools.converter_test``.
 
     Args:
         supported_cases: ``Support`` objects.

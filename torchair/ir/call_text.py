@@ -4,7 +4,8 @@
     %4 = aten.view(%2, size = [%s0, -1]) : (tensor<?x4xf32>, i64) -> tensor<?x?xf32>
 
 Leading tensors are positional, the rest is ``name = value`` in schema order; values equal to the
-default are left out. Control operands follow as ``after [%c]``, discardable attributes as ``{...}``.
+default are left out. Control operands follow as ``after [%c]``, discardable attributes as
+``{...}``.
 """
 
 from __future__ import annotations
@@ -41,8 +42,13 @@ def print_call(op: CallOp, printer: Printer) -> None:
     positional = True
     for parameter, value in zip(op.schema.parameters, values, strict=True):
         static = op.properties.get(parameter.name)
-        present = static is not None or isinstance(value, SSAValue) or (
-            parameter.role in (Role.VARIADIC, Role.MASKED) and (value or parameter.role is Role.VARIADIC)
+        present = (
+            static is not None
+            or isinstance(value, SSAValue)
+            or (
+                parameter.role in (Role.VARIADIC, Role.MASKED)
+                and (value or parameter.role is Role.VARIADIC)
+            )
         )
         positional = positional and parameter.role in _POSITIONAL and bool(present)
         if not present:
@@ -152,7 +158,9 @@ def _parse_argument(schema: Schema, values: list[Any], positional: int, parser: 
         if index >= len(values):
             parser.raise_error(f"too many arguments for {schema.text}", start, parser.pos)
     if values[index] is not REQUIRED_VALUE:
-        parser.raise_error(f"argument '{schema.parameters[index].name}' given twice", start, parser.pos)
+        parser.raise_error(
+            f"argument '{schema.parameters[index].name}' given twice", start, parser.pos
+        )
     values[index] = _parse_value(parser)
     return positional
 

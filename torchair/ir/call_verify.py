@@ -91,17 +91,12 @@ def operand_counts(op: CallOp) -> list[int]:
 
 
 def _explicit_counts(schema: Schema, counts: Any, total: int) -> list[int]:
-    fits = (
-        isinstance(counts, list)
-        and len(cast("list[Any]", counts)) == len(schema.parameters)
-        and sum(counts) == total
-        and min(counts, default=0) >= 0
-    )
-    if not fits:
+    found = cast("list[int]", counts) if isinstance(counts, list) else []
+    if len(found) != len(schema.parameters) or sum(found) != total or min(found, default=0) < 0:
         raise VerifyException(
             f"operandSegmentSizes {counts} does not describe {total} operands of {schema.text}"
         )
-    return cast("list[int]", counts)
+    return found
 
 
 def verify_call(op: CallOp) -> None:
@@ -238,6 +233,4 @@ def _verify_results(op: CallOp) -> None:
             raise VerifyException(f"{len(types)} results, at least {fixed} in {schema.text}")
         return
     if len(types) != len(schema.results):
-        raise VerifyException(
-            f"{len(types)} results, {len(schema.results)} in {schema.text}"
-        )
+        raise VerifyException(f"{len(types)} results, {len(schema.results)} in {schema.text}")

@@ -1,4 +1,5 @@
-"""Table-driven operations: one small class per schema, with shared build, read, verify, print, parse.
+"""Table-driven operations: one small class per schema, with shared build, read, verify, print,
+parse.
 
 ``CallOp`` subclasses are made lazily from a ``Schema`` (a few microseconds each), so a dialect of
 4,000 operators costs nothing until an operator is used.
@@ -7,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from xdsl.ir import Attribute, Operation, OpTraits, SSAValue
 from xdsl.parser import Parser
@@ -88,7 +89,7 @@ def make_call_class(
         "__doc__": f"``{schema.text}``",
         "__module__": base.__module__,
     }
-    return type(schema.name, (base,), namespace)
+    return cast("type[CallT]", type(schema.name, (base,), namespace))
 
 
 __all__ = ["SEGMENTS", "CallOp", "make_call_class"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
@@ -33,6 +33,8 @@ from xdsl.dialects.builtin import (
     UnrankedTensorType,
 )
 from xdsl.ir import Attribute
+
+AttributeT = TypeVar("AttributeT", bound=Attribute)
 
 f16 = Float16Type()
 f32 = Float32Type()
@@ -76,12 +78,9 @@ _canonical[true] = true
 _canonical[false] = false
 
 
-def canonical(attribute: Attribute) -> Attribute:
+def canonical(attribute: AttributeT) -> AttributeT:
     """The one object that stands for all attributes equal to this one."""
-    found = _canonical.get(attribute)
-    if found is None:
-        found = _canonical[attribute] = attribute
-    return found
+    return cast(AttributeT, _canonical.setdefault(attribute, attribute))
 
 
 def tensor(
@@ -103,23 +102,23 @@ def tensor(
             built = TensorType(element, dims)
         else:
             built = TensorType(element, dims, ArrayAttr([string(s) for s in symbols]))
-        found = _tensors[key] = canonical(built)  # pyright: ignore[reportArgumentType]
-    return found  # pyright: ignore[reportReturnType]
+        found = _tensors[key] = canonical(built)
+    return found
 
 
 def unranked(element: Attribute) -> UnrankedTensorType[Any]:
     """A tensor type of unknown rank."""
     found = _unranked.get(element)
     if found is None:
-        found = _unranked[element] = canonical(UnrankedTensorType(element))  # pyright: ignore
-    return found  # pyright: ignore[reportReturnType]
+        found = _unranked[element] = canonical(UnrankedTensorType(element))
+    return found
 
 
 def integer(value: int) -> IntegerAttr[Any]:
     """``value : i64``."""
     found = _ints.get(value)
     if found is None:
-        found = canonical(IntegerAttr(value, i64))  # pyright: ignore[reportAssignmentType]
+        found = canonical(IntegerAttr(value, i64))
         _ints[value] = found
     return found
 
@@ -153,7 +152,7 @@ def int_list(values: Sequence[int]) -> DenseArrayBase[Any]:
     key = tuple(values)
     found = _int_lists.get(key)
     if found is None:
-        found = canonical(DenseArrayBase.from_list(i64, key))  # pyright: ignore
+        found = canonical(DenseArrayBase.from_list(i64, key))
         _int_lists[key] = found
     return found
 
@@ -163,7 +162,7 @@ def segments(sizes: Sequence[int]) -> DenseArrayBase[Any]:
     key = tuple(sizes)
     found = _segments.get(key)
     if found is None:
-        found = canonical(DenseArrayBase.from_list(i32, key))  # pyright: ignore
+        found = canonical(DenseArrayBase.from_list(i32, key))
         _segments[key] = found
     return found
 
@@ -172,14 +171,14 @@ def string(value: str) -> StringAttr:
     """A string attribute."""
     found = _strings.get(value)
     if found is None:
-        found = _strings[value] = canonical(StringAttr(value))  # pyright: ignore
+        found = _strings[value] = canonical(StringAttr(value))
     return found
 
 
 def element_type(type_: Attribute) -> Attribute:
     """Element type of a (ranked or unranked) tensor type; a scalar type is its own element type."""
     if isinstance(type_, TensorType | UnrankedTensorType):
-        return type_.element_type  # pyright: ignore
+        return type_.element_type
     return type_
 
 

@@ -6,7 +6,7 @@ once, which is slower and still right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from xdsl.context import Context
 from xdsl.ir import Attribute, Dialect, Operation
@@ -36,7 +36,7 @@ class LazyDialect(Dialect):
         self.names = names
 
     @property
-    def operations(self) -> Iterable[type[Operation]]:
+    def operations(self) -> Iterator[type[Operation]]:
         """All operation classes; builds every one."""
         found = (self.lookup(name) for name in self.names())
         return iter([cls for cls in found if cls is not None])

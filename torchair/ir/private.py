@@ -1,7 +1,8 @@
 """The only module that touches private fields of xDSL's IR classes.
 
 xDSL's public constructors cost 7-20 us per operation; building and rewriting whole graphs needs a
-third of that. ``test_ir_private.py`` asserts that each field used here exists in the installed xDSL.
+third of that. ``test_ir_private.py`` asserts that each field used here exists in the installed
+xDSL.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def set_type(value: SSAValue, type_: Attribute) -> None:
 
 
 def set_name(value: SSAValue, name: str) -> None:
-    """Set a name hint that the caller knows to be a valid identifier, keeping its ``_<n>`` suffix."""
+    """Set a name hint that the caller knows to be a valid identifier, keeping its ``_<n>``
+    suffix."""
     value._name = name  # pyright: ignore[reportPrivateUsage]
 
 

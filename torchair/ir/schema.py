@@ -1,6 +1,7 @@
 """Call schemas: what a table-driven operation takes and gives.
 
-A schema is a list of parameters. Tensors and symbolic scalars are SSA operands; everything static is
+A schema is a list of parameters. Tensors and symbolic scalars are SSA operands; everything static
+is
 a property named after its parameter; a list that mixes both keeps its static part in the property
 with ``DYNAMIC`` where an operand stands (MLIR's static-list-plus-dynamic-operands convention).
 """
@@ -104,9 +105,7 @@ class Schema:
         pure: bool = True,
     ) -> Schema:
         """Build a schema and precompute its lookups."""
-        variable = [
-            i for i, p in enumerate(parameters) if Role.REQUIRED < p.role < Role.STATIC
-        ]
+        variable = [i for i, p in enumerate(parameters) if Role.REQUIRED < p.role < Role.STATIC]
         return Schema(
             name,
             tuple(parameters),

@@ -78,7 +78,7 @@ class CachedParser(Parser):
             return found
         parsed = super().parse_optional_type()
         if parsed is not None and private.token_at(self)[1] >= end:
-            parsed = cast(TypeAttribute, canonical(parsed))
+            parsed = canonical(parsed)
             cache[key] = parsed
         return parsed
 

@@ -1,6 +1,7 @@
 """Static argument values as attributes and back, one spelling per kind of value.
 
-Decoded values are plain Python: int, float, bool, complex, str, None, lists of these, and for dtypes
+Decoded values are plain Python: int, float, bool, complex, str, None, lists of these, and for
+dtypes
 the element type attribute itself (``f32``), so that no level needs torch.
 """
 
@@ -25,7 +26,8 @@ from torchair.ir.interned import DYNAMIC
 
 
 def encode_scalar(value: object, single: bool = False) -> Attribute:
-    """Attribute of one static value; ``single`` rounds floats to float32 (GE's float attributes)."""
+    """Attribute of one static value; ``single`` rounds floats to float32 (GE's float
+    attributes)."""
     kind = type(value)
     if kind is int:
         return interned.integer(cast(int, value))

@@ -1,7 +1,8 @@
 """Fast verifier with dominance, run after every pass.
 
 A signature (class, operand types, result types, properties) is checked once and remembered; each
-operation then costs about a microsecond. Dominance, which xDSL 0.74 does not check, is checked every
+operation then costs about a microsecond. Dominance, which xDSL 0.74 does not check, is checked
+every
 time. Attributes are compared by identity, so the memo keeps them alive.
 """
 
@@ -44,7 +45,9 @@ def _verify_region(region: Region, visible: set[SSAValue], parent: Operation) ->
 
 
 def _verify_block(block: Block, visible: set[SSAValue], parent: Operation) -> None:
-    defined = set() if parent.has_trait(IsolatedFromAbove) else set(visible)
+    defined: set[SSAValue] = set()
+    if not parent.has_trait(IsolatedFromAbove):
+        defined.update(visible)
     defined.update(block.args)
     for op in iter_ops(block):
         operands = operands_of(op)

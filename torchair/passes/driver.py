@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ def _verify_after(item: ModulePass, module: ModuleOp) -> None:
 
 
 @contextmanager
-def quiet_gc() -> Iterator[None]:
+def quiet_gc() -> Generator[None]:
     """Switch the cyclic garbage collector off while a graph is built.
 
     IR is one large cyclic structure that stays alive throughout; scanning it again and again is the

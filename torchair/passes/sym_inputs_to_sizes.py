@@ -8,7 +8,7 @@ from typing import cast
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 
 from torchair.dialects.aten import lookup
@@ -25,7 +25,8 @@ class SymInputsToSizesPass(ModulePass):
         ->
         %0 = aten.sym_size.int(%x, dim = 0)                     use(%0)
 
-    The argument then has no user and is dropped on conversion, so nothing is copied for it per call.
+    The argument then has no user and is dropped on conversion, so nothing is copied for it per
+    call.
     Numeric class: exact. Shown by: test/lit/passes/sym-inputs-to-sizes.mlir
     """
 
@@ -63,10 +64,13 @@ def _tensor_dims(arguments: tuple[SSAValue, ...]) -> dict[str, tuple[SSAValue, i
     places: dict[str, tuple[SSAValue, int]] = {}
     for argument in arguments:
         type_ = argument.type
-        if not isinstance(type_, TensorType) or not isinstance(type_.encoding, ArrayAttr):
+        if not isinstance(type_, TensorType):
             continue
-        encoding = cast("ArrayAttr[StringAttr]", type_.encoding)
-        shape = interned.shape_of(type_) or ()
+        known = cast("TensorType[Attribute]", type_)
+        if not isinstance(known.encoding, ArrayAttr):
+            continue
+        encoding = cast("ArrayAttr[StringAttr]", known.encoding)
+        shape = interned.shape_of(known) or ()
         for dim, symbol in enumerate(encoding):
             if shape[dim] == interned.DYNAMIC and symbol.data.isidentifier():
                 places.setdefault(symbol.data, (argument, dim))

@@ -2,7 +2,8 @@
 
     torchair-run graph.mlir --inputs inputs.npz [--outputs results.npz]
 
-Reads aten or ge modules (.mlir) and GE graphs (.air, .pb, .pbtxt). Inputs are taken from the archive
+Reads aten or ge modules (.mlir) and GE graphs (.air, .pb, .pbtxt). Inputs are taken from the
+archive
 by argument name, else in order. torch is imported only when the graph is run.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,8 @@ class HostExecutable:
             inputs: one tensor (or Python number, for a host scalar) per Data, in index order.
 
         Returns:
-            One tensor per output of NetOutput, with storage of its own. Assigned inputs are written.
+            One tensor per output of NetOutput, with storage of its own. Assigned inputs are
+            written.
 
         Raises:
             EngineError: naming the GE node, the ATen operator and the source line.
@@ -117,7 +118,7 @@ class HostEngine:
 
     name = "host"
 
-    def compile(self, graph_def: Any, options: dict[str, Any] | None = None) -> HostExecutable:
+    def compile(self, graph_def: Any, options: Mapping[str, Any] | None = None) -> HostExecutable:
         """Make an executable.
 
         Args:

@@ -1,4 +1,5 @@
-"""GE graph -> flat ATen program for one set of input shapes; and the interpreter that needs none."""
+"""GE graph -> flat ATen program for one set of input shapes; and the interpreter that needs
+none."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, SSAValue
@@ -104,7 +106,7 @@ def read_graph(module: ModuleOp) -> HostGraph:
         listed = ", ".join(f"{n} ({s or 'unknown source'})" for n, s in missing.items())
         raise EngineError(
             f"{len(missing)} operators have no host kernel: {listed}",
-            hint="run on an NPU (config.engine = 'cann'), or add kernels under backend_ge/host/kernels",
+            hint="run on an NPU (config.engine = 'cann'), or register kernels for them",
         )
     return HostGraph(list(block.args), nodes, results)
 
@@ -253,16 +255,13 @@ def _lookup(value: Any, values: dict[SSAValue, Any]) -> Any:
 def _all_known(inputs: list[Any], tracer: Tracer) -> bool:
     """Whether every input is a small real tensor."""
     flat = [t for v in inputs for t in (v if isinstance(v, list) else [v]) if t is not None]
-    return all(
-        not isinstance(t, torch._subclasses.fake_tensor.FakeTensor) and t.numel() <= KNOWN_LIMIT
-        for t in flat
-    )
+    return all(not isinstance(t, FakeTensor) and t.numel() <= KNOWN_LIMIT for t in flat)
 
 
 def _to_fake(value: Any, tracer: Tracer) -> Any:
     if isinstance(value, list):
         return [_to_fake(v, tracer) for v in value]
-    if value is None or isinstance(value, torch._subclasses.fake_tensor.FakeTensor):
+    if value is None or isinstance(value, FakeTensor):
         return value
     return tracer.fake_of(value)
 
@@ -300,7 +299,7 @@ def _finish(
 
 
 def _is_fake(value: Any) -> bool:
-    return isinstance(value, torch._subclasses.fake_tensor.FakeTensor)
+    return isinstance(value, FakeTensor)
 
 
 def _storage(value: torch.Tensor) -> int:

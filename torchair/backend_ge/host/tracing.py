@@ -1,7 +1,8 @@
 """Traces host kernels with fake tensors into a flat list of ATen calls.
 
 While a graph is specialised to concrete shapes, a value is either *known* (a constant, a shape, or
-computed from such: a real tensor, folded at once) or *traced* (a fake tensor; every ATen call on it is
+computed from such: a real tensor, folded at once) or *traced* (a fake tensor; every ATen call on it
+is
 recorded as an instruction).
 """
 
@@ -126,9 +127,8 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func.namespace == "prim" or func is torch.ops.aten.detach.default:
-            if func is not torch.ops.aten.detach.default:
-                return result
+        if func.namespace == "prim":
+            return result
         tensors = _tensors_in(result)
         to_slot = lambda t: self._bind(self._as_fake(t))  # noqa: E731
         call = AtenCall(

@@ -5,9 +5,23 @@ Operands are ``i64``, ``f64`` or ``i1`` values; static operands are properties, 
 
 from __future__ import annotations
 
-_BINARY = "add sub mul floordiv truediv mod pow min max lshift rshift bitwise_and bitwise_or".split()
-_COMPARE = "eq ne lt le gt ge and or".split()
-_UNARY = "neg abs floor ceil trunc round sqrt float int not".split()
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "floordiv",
+    "truediv",
+    "mod",
+    "pow",
+    "min",
+    "max",
+    "lshift",
+    "rshift",
+    "bitwise_and",
+    "bitwise_or",
+]
+_COMPARE = ["eq", "ne", "lt", "le", "gt", "ge", "and", "or"]
+_UNARY = ["neg", "abs", "floor", "ceil", "trunc", "round", "sqrt", "float", "int", "not"]
 
 SCHEMAS: dict[str, str] = {
     **{f"sym.{op}": f"sym::{op}(Scalar a, Scalar b) -> Scalar" for op in (*_BINARY, *_COMPARE)},

@@ -1,6 +1,6 @@
 """Reader of PyTorch operator schemas, as ``str(op._schema)`` writes them.
 
-    aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
+aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _TYPE = re.compile(
 
 
 def mnemonic(qualified: str) -> str:
-    """``aten::add.Tensor`` -> ``aten.add.Tensor``; ``aten::relu`` and ``.default`` -> ``aten.relu``."""
+    """``aten::add.Tensor`` -> ``aten.add.Tensor``; ``aten::relu`` and ``.default`` ->
+    ``aten.relu``."""
     return qualified.replace("::", ".", 1).removesuffix(".default")
 
 

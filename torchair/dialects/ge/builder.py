@@ -1,6 +1,7 @@
 """Builders of ge IR: ``ge.Add(x, y)`` appends an operation to the graph under construction.
 
-The names are GE's, the positional arguments its inputs in registry order, keywords its attributes or
+The names are GE's, the positional arguments its inputs in registry order, keywords its attributes
+or
 optional inputs. Python numbers given as inputs become constants of the sibling tensor's type, lists
 of numbers int64 constants, and lists that mix numbers and scalars a ``Pack``. Constants, shapes and
 size lists are built once per graph.
@@ -9,7 +10,7 @@ size lists are built once per graph.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -100,7 +101,7 @@ def current() -> GraphBuilder:
 
 
 @contextmanager
-def building(builder: GraphBuilder) -> Iterator[GraphBuilder]:
+def building(builder: GraphBuilder) -> Generator[GraphBuilder]:
     """Make a builder current in this thread."""
     previous = getattr(_local, "builder", None)
     _local.builder = builder
@@ -212,7 +213,8 @@ def call(name: str, *inputs: Any, out: Any = None, **named: Any) -> Any:
     Args:
         name: GE type.
         inputs: inputs in registry order (None for an absent optional input).
-        out: result types: an element type or tensor type, a tuple of them for several outputs, or an
+        out: result types: an element type or tensor type, a tuple of them for several outputs, or
+        an
             int for the number of a dynamic output's tensors; inferred from the registry when None.
         named: attributes, or inputs by name.
 

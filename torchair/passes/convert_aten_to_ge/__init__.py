@@ -3,4 +3,4 @@
 from torchair.passes.convert_aten_to_ge.convert import ConvertAtenToGePass
 from torchair.passes.convert_aten_to_ge.registry import Converter, converters, converts
 
-__all__ = ["Converter", "ConvertAtenToGePass", "converters", "converts"]
+__all__ = ["ConvertAtenToGePass", "Converter", "converters", "converts"]

@@ -1,6 +1,8 @@
-"""Scaled-dot-product attention: GE's flash attention for half precision, products and softmax for float32.
+"""Scaled-dot-product attention: GE's flash attention for half precision, products and softmax for
+float32.
 
-GE's ``FlashAttentionScore`` takes float16 and bfloat16 only. Shapes: query [batch, heads, q, head], key and
+GE's ``FlashAttentionScore`` takes float16 and bfloat16 only. Shapes: query [batch, heads, q, head],
+key and
 value [batch, kv heads, kv, head]; log-sum-exp [batch, heads, q] in float32.
 """
 
@@ -84,9 +86,7 @@ def attention_backward(
     factor = _factor(query, scale)
     if has_type("FlashAttentionScoreGrad", ge.element(query)):
         masks = _flash_masks(query, key, is_causal, attn_mask)
-        return _flash_grad(
-            (query, key, value, grad_out), out_, logsumexp, factor, masks, out
-        )
+        return _flash_grad((query, key, value, grad_out), out_, logsumexp, factor, masks, out)
     if shape(query)[1] != shape(key)[1]:
         raise ConversionError(
             "the backward pass of grouped-query attention in float32 is not supported",
@@ -168,7 +168,8 @@ def _upper_triangle(sizes: list[Any]) -> SSAValue:
 
 
 def _softmax(scores: SSAValue, mask: SSAValue | None) -> SSAValue:
-    """Softmax of the last dimension; rows that a mask hides entirely become zeros, as in PyTorch."""
+    """Softmax of the last dimension; rows that a mask hides entirely become zeros, as in
+    PyTorch."""
     weights = ge.SoftmaxV2(scores, axes=[-1], out=scores.type)
     if mask is None:
         return weights
@@ -223,7 +224,10 @@ def _flash(
         **masks,
     )
     first = interned.tensor(shape(query)[:-1], interned.f32)
-    rows = [ge.GatherV2(v, 0, ge.current().constant(-1, interned.i64), out=first) for v in (maximum, total)]
+    rows = [
+        ge.GatherV2(v, 0, ge.current().constant(-1, interned.i64), out=first)
+        for v in (maximum, total)
+    ]
     return output, ge.Add(rows[0], ge.Log(rows[1], out=first), out=first)
 
 

@@ -1,10 +1,11 @@
-"""The conversion driver: rebuilds each function in the ge dialect and reports all failures at once."""
+"""The conversion driver: rebuilds each function in the ge dialect and reports all failures at
+once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
@@ -42,7 +43,8 @@ class ConvertAtenToGePass(ModulePass):
         %2 = aten.add.Tensor(%0, %1)      ->   %2 = ge.Add(%0, %1)
         func.return %2                         ge.NetOutput([%2])
 
-    Scalars (SymInt) become 0-d tensors. Arguments without users are dropped; each remaining argument
+    Scalars (SymInt) become 0-d tensors. Arguments without users are dropped; each remaining
+    argument
     keeps its position in the aten function as ``torchair.index``.
     Numeric class: exact. Shown by: test/lit/passes/convert-aten-to-ge.mlir
     """
@@ -180,11 +182,11 @@ def _map(value: Any, values: dict[SSAValue, Any]) -> Any:
     if isinstance(value, SSAValue):
         return values[value]
     if isinstance(value, list):
-        return [_map(item, values) for item in value]
+        return [_map(item, values) for item in cast("list[Any]", value)]
     return value
 
 
 def _flatten(results: Any) -> list[Any]:
     if isinstance(results, list | tuple):
-        return [leaf for item in results for leaf in _flatten(item)]
+        return [leaf for item in cast("list[Any]", results) for leaf in _flatten(item)]
     return [results]

@@ -4,10 +4,13 @@
     def relu(x):
         return ge.Relu(x)
 
-The text is PyTorch's schema (a test compares it with the table); the namespace is ``aten`` unless it
+The text is PyTorch's schema (a test compares it with the table); the namespace is ``aten`` unless
+it
 is written. The function declares the parameters it honours, in any number: an argument it does not
-declare must have its default (or be one of ``IGNORED``), otherwise the call is a ``ConversionError``.
-``out`` receives the result type, or the list of result types when there are several; a schema parameter
+declare must have its default (or be one of ``IGNORED``), otherwise the call is a
+``ConversionError``.
+``out`` receives the result type, or the list of result types when there are several; a schema
+parameter
 of that name (or one that is a Python keyword) is declared with a trailing underscore.
 """
 
@@ -102,7 +105,8 @@ class Converter:
 
 
 def argument_name(parameter: str) -> str:
-    """Name by which a converter declares a schema parameter: ``out_``, ``from_`` where Python or this
+    """Name by which a converter declares a schema parameter: ``out_``, ``from_`` where Python or
+    this
     registry has another use for the word."""
     return f"{parameter}_" if parameter == "out" or keyword.iskeyword(parameter) else parameter
 

@@ -1,4 +1,5 @@
-"""One report for everything that could not be converted: what, how often, where, and a stub to fill."""
+"""One report for everything that could not be converted: what, how often, where, and a stub to
+fill."""
 
 from __future__ import annotations
 

@@ -157,9 +157,7 @@ def _mask(
     return shift.masked_fill(hidden, float("-inf"))
 
 
-def _statistics(
-    q: Tensor, k: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
+def _statistics(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     """Maximum of each row of scores and the sum of its exponentials, repeated 8 times."""
     groups = q.shape[1] // k.shape[1]
     keys = k if groups == 1 else k.repeat_interleave(groups, 1)

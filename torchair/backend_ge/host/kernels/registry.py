@@ -8,9 +8,11 @@ Parameters are named as in the registry: inputs first (None when an optional one
 for a dynamic one), then the attributes the kernel honours. An attribute that a kernel does not
 declare must have its default, otherwise running the node is an ``EngineError``.
 
-A kernel is traced with fake tensors, so it must not look at tensor values; ``ints(t)`` reads a small
+A kernel is traced with fake tensors, so it must not look at tensor values; ``ints(t)`` reads a
+small
 integer input (a target shape, axes) that is known when the graph is specialised. ``metadata=True``
-marks kernels whose result follows from shapes alone (``Shape``, ``Rank``); ``random=True`` those that
+marks kernels whose result follows from shapes alone (``Shape``, ``Rank``); ``random=True`` those
+that
 draw numbers or have effects and must run every time. Inputs are never written, except by operators
 that GE defines as in-place.
 """
