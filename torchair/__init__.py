@@ -20,15 +20,10 @@ _EXPORTS = {
     "logger": "torchair.core.utils",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
 }
-_MODULES = ("config", "errors", "ge", "ops", "scope", "inference", "tools")
+_MODULES = ("config", "errors", "ge", "tools")
 
-__all__ = []  # pyright: ignore[reportUnsupportedDunderAll] (loaded by __getattr__)
-    "CompilerConfig",
-    "get_compiler",
-    "get_npu_backend",
-    "logger",
-    "register_fx_node_ge_converter",
-]
+__all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
+__all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:
