@@ -83,6 +83,33 @@ def _compare_leaf(
         raise Mismatch("values", f"result {index}: {error}") from None
 
 
+def are_as_accurate(ours: list[Any], theirs: list[Any], exact: list[Any]) -> bool:
+    """Whether every tensor of ``ours`` is at most twice as far from ``exact`` as ``theirs`` is.
+
+    The type, shape and non-finite places must be eager's; the distance is the greatest absolute
+    difference.
+    """
+    if not len(ours) == len(theirs) == len(exact):
+        return False
+    return all(map(_is_as_accurate, ours, theirs, exact))
+
+
+def _is_as_accurate(one: Any, other: Any, exact: Any) -> bool:
+    if not all(isinstance(x, torch.Tensor) for x in (one, other, exact)):
+        return one == other
+    if one.dtype != other.dtype or one.shape != other.shape or other.shape != exact.shape:
+        return False
+    if not other.is_floating_point():
+        return torch.equal(one, other)
+    finite = other.isfinite()
+    if not torch.equal(finite, one.isfinite()):
+        return False
+    if not torch.allclose(one[~finite], other[~finite], equal_nan=True):
+        return False
+    off, allowed = ((x.double() - exact)[finite].abs() for x in (one, other))
+    return finite.sum() == 0 or bool(off.max() <= 2 * allowed.max())
+
+
 def is_random(run: Callable[[int], Any]) -> bool:
     """Whether a function of a seed gives different values under different seeds."""
     first = tree_leaves(run(1))

@@ -14,6 +14,7 @@ import numpy
 import torch
 from torch.testing._internal.common_device_type import toleranceOverride
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.utils._pytree import tree_map
 
 DTYPES = {
     "float32": torch.float32,
@@ -69,6 +70,17 @@ class Sample:
     def fresh(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments that may be written; strides and aliasing are kept."""
         return copy.deepcopy((self.args, self.kwargs))
+
+    def in_double(self) -> Callable[[], Any]:
+        """The call on the same values in float64."""
+        args, kwargs = tree_map(_as_double, self.fresh())
+        return lambda: self.function(*args, **kwargs)
+
+
+def _as_double(leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+        return leaf.double()
+    return leaf
 
 
 @cache
