@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DictionaryAttr,
     FloatAttr,
+    IntegerAttr,
     ModuleOp,
     StringAttr,
     UnregisteredOp,
@@ -22,6 +27,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from torchair.backend_ge import graph_attrs, proto
 from torchair.backend_ge.constants import PROTOBUF_LIMIT
 from torchair.backend_ge.emit import NodeNames, emit, serialize
+from torchair.backend_ge.graph_text import graph_text, read_graph_file, write_graph_file
 from torchair.backend_ge.load import load
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ArtifactError, VerifyError
@@ -522,9 +528,13 @@ def test_serialization_is_deterministic() -> None:
 # ---------------------------------------------------------------- mutation
 
 
+def ref_outputs(graph: proto.GraphDef) -> list[int]:
+    key = "_torchair_ref_outputs"
+    return list(graph.attr[key].list.i) if key in graph.attr else []
+
+
 def aliases(module: ModuleOp) -> list[int]:
-    attr = emit(module).graph[0].attr
-    return list(attr["_torchair_ref_outputs"].list.i) if "_torchair_ref_outputs" in attr else []
+    return ref_outputs(emit(module).graph[0])
 
 
 def test_a_final_assign_becomes_an_output() -> None:
@@ -652,6 +662,117 @@ def test_folded_assigns_keep_their_attributes() -> None:
     result.owner.attributes.update({"_user_stream_label": StringAttr("s"), "n": interned.unit})
     module = graph.finish(total)
     assert_same(round_trip(module), module)
+
+
+Step = tuple[str, int, int]
+STEPS = st.tuples(
+    st.sampled_from(["Add", "Neg", "TensorMove", "Assign", "Assign", "InplaceUpdate"]),
+    st.integers(0, 50),
+    st.integers(0, 50),
+)
+ROW = interned.tensor([1], interned.i32)
+
+
+def build_program(
+    steps: list[Step], finals: list[tuple[int, int]], returned: list[int]
+) -> ModuleOp:
+    """A graph of reads and writes of two arguments and of what is computed from them.
+
+    Args:
+        steps: operators and their operands, as places in the list of values.
+        finals: arguments and the values that they are assigned in the end.
+        returned: values that the graph returns.
+    """
+    graph = Graph(MATRIX, MATRIX, ROW)
+    values: list[SSAValue] = list(graph.args[:2])
+    for name, left, right in steps:
+        x, y = values[left % len(values)], values[right % len(values)]
+        if name == "InplaceUpdate":
+            values.append(graph.call("ScatterUpdate", x, graph.args[2], y, out=MATRIX))
+        elif name in ("Add", "Assign"):
+            values.append(graph.call(name, x, y, out=MATRIX))
+        else:
+            values.append(graph.call(name, x, out=MATRIX))
+    for argument, index in finals:
+        graph.call("Assign", values[argument], values[index % len(values)], out=MATRIX)
+    return graph.finish(*[values[index % len(values)] for index in returned])
+
+
+def compute(name: str, number: int, cells: list[list[int]]) -> list[int]:
+    """Result memory of an operator; values are integers, so that every mix-up shows."""
+    if name == "Assign":
+        cells[0][0] = cells[1][0]
+        return cells[0]
+    if name == "ScatterUpdate":
+        cells[0][0] += 31 * cells[2][0] + number
+        return cells[0]
+    return [sum(cell[0] * (5 + i) for i, cell in enumerate(cells)) + number]
+
+
+def run_in_block_order(module: ModuleOp) -> list[int]:
+    """Outputs, then what the arguments hold, when operations run one after the other."""
+    block = function_of(module).body.block
+    cells: dict[SSAValue, list[int]] = {a: [100 + 7 * i] for i, a in enumerate(block.args)}
+    for op in block.ops:
+        held = [cells[v] for v in op.operands]
+        if op.name == "ge.NetOutput":
+            return [*[c[0] for c in held], *[cells[a][0] for a in block.args]]
+        identity = op.attributes["_id"]
+        assert isinstance(identity, IntegerAttr)
+        cells[op.results[0]] = compute(op.name[3:], identity.value.data, held)
+    raise AssertionError("no NetOutput")
+
+
+def run_in_some_order(graph: proto.GraphDef, rng: random.Random) -> list[int]:
+    """The same for the emitted graph, in a random order that its edges allow."""
+    cells: dict[str, list[int]] = {}
+    inputs: list[list[int]] = []
+    done: set[str] = set()
+    waiting = list(graph.op)
+    outputs: list[list[int]] = []
+    while waiting:
+        ready = [n for n in waiting if {i.rpartition(":")[0] for i in n.input} <= done]
+        node = rng.choice(ready)
+        waiting.remove(node)
+        done.add(node.name)
+        held = [cells[i] for i in node.input if not i.endswith(":-1")]
+        if node.type == "Data":
+            inputs.append([100 + 7 * node.attr["index"].i])
+            cells[f"{node.name}:0"] = inputs[-1]
+        elif node.type == "NetOutput":
+            outputs = [list(cell) for cell in held]
+        else:
+            cells[f"{node.name}:0"] = compute(node.type, node.attr["_id"].i, held)
+    order = {n.name: n.attr["index"].i for n in graph.op if n.type == "Data"}
+    final = [cells[f"{name}:0"] for name in sorted(order, key=order.__getitem__)]
+    flat = ref_outputs(graph)
+    for output, index in zip(flat[0::2], flat[1::2], strict=True):
+        final[index][0] = outputs[output][0]
+    returned = json.loads(graph.attr["_torchair_module"].s)["outputs"]
+    return [*[o[0] for o in outputs[:returned]], *[cell[0] for cell in final]]
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(STEPS, max_size=14),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 50)), max_size=2),
+    st.lists(st.integers(0, 20), min_size=1, max_size=3),
+    st.integers(0, 10**6),
+)
+def test_any_order_that_the_edges_allow_gives_the_result_of_the_block(
+    steps: list[Step], finals: list[tuple[int, int]], returned: list[int], seed: int
+) -> None:
+    module = build_program(steps, finals, returned)
+    for number, op in enumerate(function_of(module).body.block.ops):
+        op.attributes["_id"] = interned.integer(number)
+    expected = run_in_block_order(module)
+    model = emit(module)
+    rng = random.Random(seed)
+    for _ in range(3):
+        assert run_in_some_order(model.graph[0], rng) == expected
+    loaded = round_trip(module)
+    assert run_in_block_order(loaded) == expected
+    assert serialize(emit(loaded)) == serialize(model)
 
 
 # ---------------------------------------------------------------- what cannot be emitted
@@ -964,3 +1085,68 @@ def test_wrong_attribute_types_are_named() -> None:
 def test_other_bytes_are_not_a_graph(data: bytes) -> None:
     with pytest.raises(ArtifactError):
         load(data)
+
+
+# ---------------------------------------------------------------- graph files
+
+
+def sample_model() -> proto.ModelDef:
+    graph = Graph(MATRIX)
+    graph.builder.location = named_location("h\u00e9-aten.mul", file_location("m.py", 1))
+    value = graph.call("Mul", graph.args[0], float("inf"), out=MATRIX)
+    value.owner.attributes["_scale"] = interned.floating(0.1, single=True)
+    return emit(graph.finish(value))
+
+
+@pytest.mark.parametrize("suffix", ["pb", "air", "pbtxt", "txt", "PBTXT"])
+def test_graph_files_read_back(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"graph.{suffix}"
+    write_graph_file(sample_model(), path)
+    assert read_graph_file(path) == sample_model()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_mode & 0o600 == 0o600
+
+
+@pytest.mark.parametrize("suffix", ["pb", "txt"])
+def test_bare_graphs_are_models_of_their_name(suffix: str, tmp_path: Path) -> None:
+    graph = sample_model().graph[0]
+    path = tmp_path / f"graph.{suffix}"
+    data = graph_text(graph).encode() if suffix == "txt" else graph.SerializeToString()
+    path.write_bytes(data)
+    assert read_graph_file(path) == sample_model()
+
+
+def test_text_is_deterministic() -> None:
+    assert graph_text(sample_model()) == graph_text(sample_model())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("g.pbtxt", b'node {\n name: "a"\n op: "Add"\n}\n', "TensorFlow-like dump"),
+        ("g.txt", b"\xff\xfe", "is not text"),
+        ("g.txt", b'name: "m"', "holds no graph"),
+        ("g.txt", b"graph { op { nmae: 1 } }", "not the protobuf text"),
+        ("g.pb", b"", "neither a GE ModelDef nor a GraphDef"),
+        ("g.pb", b"graph {}", "neither a GE ModelDef nor a GraphDef"),
+        ("g.onnx", b"", "no suffix of a graph file"),
+    ],
+)
+def test_files_that_are_no_graphs(name: str, data: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match=message):
+        read_graph_file(path)
+
+
+def test_missing_and_irregular_files(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_graph_file(tmp_path / "absent.pb")
+    (tmp_path / "folder.pb").mkdir()
+    with pytest.raises(ArtifactError, match=r"cannot be read|not a regular file"):
+        read_graph_file(tmp_path / "folder.pb")
+    os.mkfifo(tmp_path / "pipe.pb")
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        read_graph_file(tmp_path / "pipe.pb")
+    with pytest.raises(ArtifactError, match="cannot write"):
+        write_graph_file(sample_model(), tmp_path / "absent" / "graph.pb")

@@ -133,14 +133,14 @@ DAMAGE: list[Callable[[bytearray, random.Random], None]] = [
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda f: f.__name__)
 def test_damaged_bytes(damage: Callable[[bytearray, random.Random], None]) -> None:
     rng = random.Random(damage.__name__)
-    start = time.monotonic()
+    start = time.process_time()
     loaded = 0
     for case in range(CASES):
         data = bytearray(SAMPLES[case % 2].SerializeToString(deterministic=True))
         damage(data, rng)
         loaded += check(bytes(data))
     assert loaded < CASES
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def test_random_bytes() -> None:
@@ -265,7 +265,7 @@ def damage_list(items: Any, field: Any, rng: random.Random) -> None:
 @pytest.mark.parametrize("sample", range(len(SAMPLES)))
 def test_damaged_fields(sample: int) -> None:
     rng = random.Random(sample)
-    start = time.monotonic()
+    start = time.process_time()
     loaded = 0
     for _ in range(CASES):
         model = proto.ModelDef()
@@ -274,7 +274,7 @@ def test_damaged_fields(sample: int) -> None:
             damage_field(model, rng)
         loaded += check(model)
     assert 0 < loaded < CASES
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @pytest.mark.parametrize("text", JSON)
@@ -342,10 +342,10 @@ def test_large_damage_costs_no_more_than_its_size(grow: Callable[[proto.ModelDef
     model.CopyFrom(SAMPLES[0])
     grow(model)
     data = model.SerializeToString()
-    start = time.monotonic()
+    start = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     check(data)
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert used < MEMORY_MIB
 
@@ -381,7 +381,7 @@ def test_damaged_text(tmp_path: Path) -> None:
     rng = random.Random(3)
     text = text_format.MessageToString(SAMPLES[1]).encode()
     path = tmp_path / "graph.pbtxt"
-    start = time.monotonic()
+    start = time.process_time()
     for case in range(150):
         data = bytearray(text)
         DAMAGE[case % len(DAMAGE)](data, rng)
@@ -391,7 +391,7 @@ def test_damaged_text(tmp_path: Path) -> None:
         except ArtifactError:
             continue
         check(model)
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @pytest.mark.parametrize(

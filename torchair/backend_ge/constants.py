@@ -193,6 +193,33 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, checked by the open file; never waits for a pipe.
+
+    Args:
+        path: the file.
+        most: bytes it may have.
+
+    Raises:
+        ArtifactError: it is missing, larger, or not a regular file.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"{str(path)[:200]} is not a regular file")
+            if status.st_size > most:
+                raise ArtifactError(
+                    f"{str(path)[:200]} is larger than it may be",
+                    expected=f"at most {most:,} bytes",
+                    found=f"{status.st_size:,} bytes",
+                )
+            return file.read(status.st_size)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{str(path)[:200]} cannot be read", found=str(error)[:200]) from error
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -270,7 +297,7 @@ def file_weight(key: str, path: str, nbytes: int) -> WeightAttr:
 
 
 class _FileReader:
-    """Reads a weight file; checks by the open file that it is a regular file of the right size."""
+    """Reads a weight file when called."""
 
     def __init__(self, path: str, nbytes: int) -> None:
         self.path = path
@@ -282,20 +309,12 @@ class _FileReader:
         Raises:
             ArtifactError: the file is missing or is not that weight.
         """
-        try:
-            with open(self.path, "rb") as file:
-                status = os.fstat(file.fileno())
-                size = status.st_size if stat.S_ISREG(status.st_mode) else -1
-                data = file.read() if size == self.nbytes else b""
-        except (OSError, ValueError) as error:
-            raise ArtifactError(
-                f"weight file {self.path[:200]!r} cannot be read", found=str(error)[:200]
-            ) from error
+        data = read_file(Path(self.path), self.nbytes)
         if len(data) != self.nbytes:
             raise ArtifactError(
                 f"weight file {self.path[:200]!r} is not the weight that the graph names",
                 expected=f"{self.nbytes} bytes",
-                found=f"{size} bytes",
+                found=f"{len(data)} bytes",
                 hint="copy the weight files with the graph",
             )
         return data

@@ -6,9 +6,7 @@ back; TensorFlow-like ``node { op: ... }`` dumps have lost what a graph needs an
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError, Message
 
 from torchair.backend_ge import proto
-from torchair.backend_ge.constants import PROTOBUF_LIMIT, serialize, write_file
+from torchair.backend_ge.constants import PROTOBUF_LIMIT, read_file, serialize, write_file
 from torchair.errors import ArtifactError
 
 _MessageT = TypeVar("_MessageT", bound=Message)
@@ -38,7 +36,7 @@ def read_graph_file(path: Path | str) -> proto.ModelDef:
     """
     path = Path(path)
     suffix = _checked_suffix(path)
-    data = _read(path)
+    data = read_file(path, PROTOBUF_LIMIT)
     if suffix in BINARY_SUFFIXES:
         return _from_binary(path, data)
     try:
@@ -77,24 +75,6 @@ def _checked_suffix(path: Path) -> str:
             found=suffix or "none",
         )
     return suffix
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file that is not too large, checked by the open file."""
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ArtifactError(f"{path} is not a regular file")
-            if status.st_size > PROTOBUF_LIMIT:
-                raise ArtifactError(
-                    f"{path} is larger than protobuf allows",
-                    expected=f"at most {PROTOBUF_LIMIT:,} bytes",
-                    found=f"{status.st_size:,} bytes",
-                )
-            return file.read(PROTOBUF_LIMIT)
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read", found=error.strerror) from error
 
 
 def _from_binary(path: Path, data: bytes) -> proto.ModelDef:

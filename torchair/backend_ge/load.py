@@ -39,7 +39,10 @@ from torchair.ir.schema import REQUIRED_VALUE
 
 
 def load(
-    data: bytes | proto.ModelDef, name: str = "<bytes>", *, allow_unknown: bool = False
+    data: bytes | bytearray | memoryview | proto.ModelDef,
+    name: str = "<bytes>",
+    *,
+    allow_unknown: bool = False,
 ) -> ModuleOp:
     """The ge module of a serialized or parsed model.
 
@@ -52,7 +55,7 @@ def load(
         ArtifactError: the data is not a well-formed GE graph.
     """
     try:
-        model = _parse(data) if isinstance(data, bytes) else data
+        model = data if isinstance(data, proto.ModelDef) else _parse(bytes(data))
         return _Loader(_only_graph(model), allow_unknown).run()
     except ArtifactError as error:
         raise ArtifactError(

@@ -48,11 +48,11 @@ def plan_mutations(block: Block, writers: list[GeOp]) -> MutationPlan:
     for writer in writers:
         for ref in written(writer):
             groups.setdefault(_root(ref, memory), []).append(writer)
-    assigned = {ref for op in writers if op.name == "ge.Assign" for ref in written(op)}
+    mutated = set(groups)
     folded: list[Operation] = [
         group.pop()
         for root, group in groups.items()
-        if root in arguments and _is_foldable(group, root, position, assigned)
+        if root in arguments and _is_foldable(group, root, position, mutated, memory)
     ]
     plan.folded.update(dict.fromkeys(sorted(folded, key=position.__getitem__)))
     aliases: dict[SSAValue, list[SSAValue]] = {root: [root] for root in groups}
@@ -97,19 +97,24 @@ def _is_foldable(
     group: list[GeOp],
     root: SSAValue,
     position: dict[Operation, int],
-    assigned: set[SSAValue],
+    mutated: set[SSAValue],
+    memory: dict[SSAValue, SSAValue],
 ) -> bool:
     """Whether the last write to an argument is an Assign that may become an output.
 
-    Nothing may read the memory afterwards, and no other write may hit it but the in-place operation
-    that computes the assigned value: the output is written in place, at no particular time.
+    Nothing may read the memory afterwards, no other write may hit it but the in-place operation
+    that computes the assigned value, and nothing may write to the value: the graph's end reads the
+    value and writes it in place, at no particular time.
     """
     last = group[-1]
     operands = operands_of(last)
     if last.name != "ge.Assign" or len(operands) != 2 or operands[0] is not root:
         return False
     value = operands[1]
-    if value is root or value in assigned or set(last.properties) - {"operandSegmentSizes"}:
+    source = _root(value, memory)
+    if value is root or (source is not root and source in mutated):
+        return False
+    if set(last.properties) - {"operandSegmentSizes"}:
         return False
     if any(result.first_use is not None for result in last.results):
         return False
