@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Final, Literal, cast
 
 from torchair.dialects.ge import dtypes
-from torchair.errors import ArtifactError
+from torchair.errors import ArtifactError, ConfigError
 
 ATTR_TYPES: Final = (
     "Int",
@@ -144,6 +144,48 @@ def lookup(op: str) -> OpSpec | None:
     return spec
 
 
+def define(text: str, *, replace: bool = False) -> OpSpec:
+    """Add an operator to the registry of this process.
+
+    Args:
+        text: one operator in the grammar of the module docstring, on one or several lines; the
+            family may be left out.
+        replace: whether an operator of this name with another signature is replaced.
+
+    Returns:
+        The specification; the known one when the text says the same.
+
+    Raises:
+        ArtifactError: the text does not follow the grammar.
+        ConfigError: the name is taken by another signature.
+    """
+    line = " ".join(part.strip() for part in text.strip().splitlines())
+    line = line.replace("( ", "(").replace(" )", ")")
+    if " | " not in line.partition("(")[0]:
+        line = f"custom | {line}"
+    index = _index()
+    spec = parse_line(line, index.sets)
+    known = lookup(spec.name)
+    if known is not None and _signature(known) == _signature(spec):
+        return known
+    if known is not None and not replace:
+        raise ConfigError(
+            f"GE operator '{spec.name}' has another signature already",
+            expected=index.lines[spec.name],
+            found=line,
+            hint="use the known signature, choose another name, or pass replace=True",
+        )
+    index.lines[spec.name] = line
+    _parsed[spec.name] = spec
+    return spec
+
+
+def _signature(spec: OpSpec) -> tuple[object, ...]:
+    """What two texts of one operator must agree on: all but the family."""
+    attrs = tuple(spec.attrs.values())
+    return spec.inputs, spec.outputs, attrs, spec.subgraphs, spec.result_rules
+
+
 def op_names() -> list[str]:
     """Every GE type in the registry, sorted as in the file."""
     return list(_index().lines)
@@ -160,7 +202,7 @@ def suggest(op: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    lines: Mapping[str, str]
+    lines: dict[str, str]
     sets: Mapping[str, frozenset[str]]
 
 

@@ -1,0 +1,1 @@
+"""Import paths of existing converters; everything here is defined elsewhere."""
