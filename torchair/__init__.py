@@ -17,6 +17,8 @@ _EXPORTS = {
     "CompilerConfig": "torchair.config",
     "get_npu_backend": "torchair.frontend.dynamo",
     "get_compiler": "torchair.frontend.dynamo",
+    "compile_exported_program": "torchair.frontend.exported_program",
+    "import_exported_program": "torchair.frontend.exported_program",
     "logger": "torchair.core.utils",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
 }
