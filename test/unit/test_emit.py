@@ -553,6 +553,29 @@ def test_a_final_assign_becomes_an_output() -> None:
     assert_same(round_trip(module), module)
 
 
+def test_an_assign_comes_back_where_it_was() -> None:
+    graph = Graph(MATRIX, MATRIX)
+    total = graph.call("Add", *graph.args, out=MATRIX)
+    graph.call("Assign", graph.args[0], total, out=MATRIX)
+    late = graph.call("Abs", total, out=MATRIX)
+    module = graph.finish(graph.call("Neg", late, out=MATRIX))
+    assert aliases(module) == [1, 0]
+    assert_same(round_trip(module), module)
+
+
+@pytest.mark.parametrize("place", [0, -1, 99, "x", None])
+def test_an_assign_at_an_impossible_place_comes_last(place: object) -> None:
+    graph = Graph(MATRIX, MATRIX)
+    total = graph.call("Add", *graph.args, out=MATRIX)
+    graph.call("Assign", graph.args[0], total, out=MATRIX)
+    model = emit(graph.finish(graph.call("Abs", total, out=MATRIX)))
+    described = json.loads(model.graph[0].attr["_torchair_module"].s)
+    edit_module(model, "assigns", [{**described["assigns"][0], "place": place}])
+    module = load(model)
+    verify_module(module)
+    assert ops_of(module) == ["ge.Add", "ge.Abs", "ge.Assign", "ge.NetOutput"]
+
+
 def test_an_assigned_output_keeps_its_slot() -> None:
     graph = Graph(MATRIX, MATRIX)
     total = graph.call("Add", *graph.args, out=MATRIX)

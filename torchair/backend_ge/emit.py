@@ -359,25 +359,34 @@ class _Emitter:
                 "function": self.function.sym_name.data,
                 "attributes": {k: keys.to_json(v) for k, v in self.function.attributes.items()},
                 "outputs": returned,
-                "assigns": [_assign_to_json(op) for op in self.plan.folded],
+                "assigns": self._folded_to_json(),
             }
         )
+
+    def _folded_to_json(self) -> list[dict[str, Any]]:
+        """What ``load`` needs to restore the assignments that became outputs, and where."""
+        found: list[dict[str, Any]] = []
+        place = 0
+        for op in iter_ops(self.block) if self.plan.folded else ():
+            if op not in self.plan.folded:
+                place += 1
+                continue
+            found.append(
+                {
+                    "place": place,
+                    "location": location_text(op.location),
+                    "attributes": {k: keys.to_json(v) for k, v in op.attributes.items()},
+                    "type": keys.type_to_json(op.results[0].type),
+                    "name": op.results[0].name_hint or "",
+                }
+            )
+        return found
 
 
 def placement_of(entry: dict[str, Attribute]) -> str:
     """``NPU`` or ``CPU``: where the tensor of an argument lives."""
     placement = entry.get("torchair.placement")
     return "CPU" if isinstance(placement, StringAttr) and placement.data == "CPU" else "NPU"
-
-
-def _assign_to_json(op: Operation) -> dict[str, Any]:
-    """What ``load`` needs to restore an assignment that became an output."""
-    return {
-        "location": location_text(op.location),
-        "attributes": {key: keys.to_json(value) for key, value in op.attributes.items()},
-        "type": keys.type_to_json(op.results[0].type),
-        "name": op.results[0].name_hint or "",
-    }
 
 
 def _dump(value: Any) -> bytes:

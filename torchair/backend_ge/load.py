@@ -99,6 +99,7 @@ class _Loader:
         self.is_foreign = self.described is None
         self.nodes = NodeLoader(is_foreign=self.is_foreign)
         self.block = Block()
+        self.body: list[Operation] = []
 
     def run(self) -> ModuleOp:
         structure = read_structure(self.graph)
@@ -106,7 +107,9 @@ class _Loader:
             check_types(structure.body)
         function = self._function(structure)
         for node in structure.body:
-            append_op(self.block, self.nodes.build(node))
+            op = self.nodes.build(node)
+            append_op(self.block, op)
+            self.body.append(op)
         self._finish(structure, function)
         return ModuleOp([function])
 
@@ -185,8 +188,6 @@ class _Loader:
         returned = described.get("outputs", len(values))
         if type(returned) is not int or not 0 <= returned <= len(values):
             raise ArtifactError(f"'{keys.MODULE}' counts more outputs than there are")
-        for number, (output, index) in enumerate(aliases):
-            append_op(self.block, self._assign(values[output], index, self._described(number)))
         end = structure.end
         cls = class_of("NetOutput")
         controls = [] if end is None else self.nodes.controls(end)
@@ -195,6 +196,7 @@ class _Loader:
         kept = values[:returned]
         op = cls.build_call([kept], [], location, controls, attributes)
         append_op(self.block, op)
+        self._restore_assigns(aliases, values)
         set_result_types(function, [value.type for value in kept])
 
     def _aliases(self, values: list[SSAValue]) -> list[tuple[int, int]]:
@@ -213,6 +215,24 @@ class _Loader:
         if len(flat) % 2 or len({i for _, i in pairs}) != len(pairs):
             raise ArtifactError(f"'{keys.REF_OUTPUTS}' is not a list of distinct pairs")
         return pairs
+
+    def _restore_assigns(self, aliases: list[tuple[int, int]], values: list[SSAValue]) -> None:
+        """Put the assignments where they were: after what they need, else right before the end."""
+        if not aliases:
+            return
+        end = self.block.last_op
+        assert end is not None, "the NetOutput is there"
+        position: dict[object, int] = {op: index for index, op in enumerate(self.body)}
+        for number, (output, index) in enumerate(aliases):
+            entry = self._described(number)
+            op = self._assign(values[output], index, entry)
+            users = [use.operation for use in self.block.args[index].uses]
+            needed = [position.get(other, -1) for other in (values[output].owner, *users)]
+            place = entry.get("place")
+            if type(place) is not int or not max(needed) < place < len(self.body):
+                self.block.insert_op_before(op, end)
+            else:
+                self.block.insert_op_before(op, self.body[place])
 
     def _assign(self, value: SSAValue, index: int, entry: dict[str, Any]) -> Operation:
         """The assignment to an input that ``emit`` turned into an output."""
