@@ -45,10 +45,10 @@ def _channels(value: SSAValue) -> list[SSAValue | int]:
     return [ge.size(value, 1)]
 
 
-def _affine(input: SSAValue, weight: Any, bias: Any) -> tuple[SSAValue, SSAValue]:
+def _affine(input: SSAValue, weight: Any, bias: Any, statistic: Any) -> tuple[SSAValue, SSAValue]:
     """Scale and offset in one type; those that are absent change nothing."""
-    given = weight if weight is not None else bias
-    element = interned.f32 if given is None else ge.element(given)
+    given = next((v for v in (weight, bias, statistic) if v is not None), input)
+    element = ge.element(given)
     if weight is None:
         weight = filled(1.0, _channels(input), element)
     if bias is None:
@@ -68,7 +68,7 @@ def _train(
 ) -> tuple[SSAValue, ...]:
     """y, running mean, running variance, batch mean and deviation; all but y float32."""
     require("BatchNormV3", input)
-    weight, bias = _affine(input, *affine)
+    weight, bias = _affine(input, *affine, running[0])
     mean, variance = running
     if mean is None:
         mean = filled(0.0, _channels(input), interned.f32)
@@ -89,7 +89,7 @@ def _infer(
 ) -> SSAValue:
     """y from running statistics."""
     require("BatchNormV3", input)
-    weight, bias = _affine(input, *affine)
+    weight, bias = _affine(input, *affine, running[0])
     x, axes = _spatial(input)
     mean, variance = (ge.cast_to(s, interned.f32) for s in running)
     single = all(ge.element(v) == interned.f32 for v in (weight, bias, *running))

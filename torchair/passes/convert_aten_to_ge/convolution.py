@@ -189,6 +189,7 @@ def _plus(size: Size, addend: Size) -> Size:
 def _input_gradient(
     size: Any, w: SSAValue, grad: SSAValue, window: _Window, out: Attribute
 ) -> SSAValue:
+    require(f"{window.operator}BackpropFilter", grad, w)
     return ge.call(f"{window.operator}BackpropInput", size, w, grad, out=out, **window.attributes)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, cast
 
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
+from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.recipes import (
     element_name,
     has_type,
     like,
+    rank,
     require,
     scale,
     shape,
@@ -22,6 +26,10 @@ from torchair.passes.convert_aten_to_ge.registry import converts
 
 _SMALL_INTS = ("int8", "int16", "uint8")
 """Products of these are computed in int32: exact, since both wrap around."""
+
+_REDUCED = (interned.f16, interned.bf16)
+_EXACT_TYPES = ("float64", "int64", "complex64", "complex128")
+_MOST_PRODUCTS = 2**27
 
 
 def _product(
@@ -34,6 +42,9 @@ def _product(
         values = [v if v is None else ge.cast_to(v, interned.i32) for v in (x1, x2, bias)]
         product = _product(cast(SSAValue, values[0]), cast(SSAValue, values[1]), wide, operator)
         return ge.cast_to(product, result)
+    if element_name(x1) in _EXACT_TYPES and not has_type(operator, ge.element(x1)):
+        product = _sum_of_products(x1, x2, out)
+        return product if bias is None else ge.Add(product, bias, out=out)
     require(operator, x1, x2)
     batched = operator.startswith("Batch")
     names = ("adj_x1", "adj_x2") if batched else ("transpose_x1", "transpose_x2")
@@ -44,12 +55,49 @@ def _product(
     return ge.call(operator, *inputs, out=out, **flags)
 
 
-def _added(product: SSAValue, addend: SSAValue, beta: Any, alpha: Any, out: Attribute) -> SSAValue:
-    """``beta * addend + alpha * product``; ``addend`` is ignored when beta is 0, as in PyTorch."""
-    product = scale(product, alpha)
+def _sum_of_products(x1: SSAValue, x2: SSAValue, out: Attribute) -> SSAValue:
+    """A product in a type that GE multiplies only element by element.
+
+    Raises:
+        ConversionError: the products would take too much memory.
+    """
+    sizes = [*shape(out)[:-1], *shape(x2)[-2:]]
+    count = math.prod(n for n in sizes if n != interned.DYNAMIC)
+    if count > _MOST_PRODUCTS:
+        raise ConversionError(
+            f"a matrix product in {element_name(x1)} of this size",
+            expected=f"at most {_MOST_PRODUCTS} products of two numbers",
+            found=count,
+            hint="multiply in float32",
+        )
+    left, right = unsqueeze(x1, [rank(x1)]), unsqueeze(x2, [rank(x2) - 2])
+    products = ge.Mul(left, right, out=like(out, sizes))
+    return ge.ReduceSum(products, [len(sizes) - 2], out=out)
+
+
+def _combined(
+    addend: SSAValue,
+    product: Callable[[SSAValue, SSAValue, Attribute], SSAValue],
+    factors: tuple[SSAValue, SSAValue],
+    beta: Any,
+    alpha: Any,
+    out: Attribute,
+) -> SSAValue:
+    """``beta * addend + alpha * product``; ``addend`` is ignored when beta is 0, as in PyTorch.
+
+    PyTorch rounds the scaled sum of 16-bit floats once, so it is computed in float32.
+    """
+    if interned.element_type(out) in _REDUCED and not (_is_one(beta) and _is_one(alpha)):
+        wide = interned.tensor(shape(out), interned.f32)
+        first, second = (ge.cast_to(v, interned.f32) for v in factors)
+        total = _combined(
+            ge.cast_to(addend, interned.f32), product, (first, second), beta, alpha, wide
+        )
+        return ge.cast_to(total, interned.element_type(out))
+    scaled = scale(product(*factors, out), alpha)
     if isinstance(beta, int | float) and beta == 0:
-        return product
-    return ge.Add(product, scale(addend, beta), out=out)
+        return scaled
+    return ge.Add(scaled, scale(addend, beta), out=out)
 
 
 def _is_one(number: Any) -> bool:
@@ -77,6 +125,10 @@ def bmm(self: Any, mat2: Any, out: Any) -> Any:
     return _product(self, mat2, out, "BatchMatMul")
 
 
+def _rows(mat1: SSAValue, mat2: SSAValue, out: Attribute) -> SSAValue:
+    return _product(mat1, mat2, out, "MatMulV2")
+
+
 @converts(
     "addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
 )
@@ -84,24 +136,26 @@ def addmm(self: Any, mat1: Any, mat2: Any, out: Any, beta: Any = 1, alpha: Any =
     fused = _is_one(beta) and _is_one(alpha) and _is_row(self, out)
     if fused and element_name(mat1) not in _SMALL_INTS:
         return _product(mat1, mat2, out, "MatMulV2", self)
-    return _added(_product(mat1, mat2, out, "MatMulV2"), self, beta, alpha, out)
+    return _combined(self, _rows, (mat1, mat2), beta, alpha, out)
 
 
 @converts(
     "baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
 )
 def baddbmm(self: Any, batch1: Any, batch2: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
-    return _added(_product(batch1, batch2, out, "BatchMatMul"), self, beta, alpha, out)
+    return _combined(self, bmm, (batch1, batch2), beta, alpha, out)
 
 
 @converts(
     "addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
 )
 def addbmm(self: Any, batch1: Any, batch2: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
-    batch = shape(batch1)[0]
-    full = like(out, [batch, *shape(out)])
-    products = _product(batch1, batch2, full, "BatchMatMul")
-    return _added(ge.ReduceSum(products, [0], out=out), self, beta, alpha, out)
+    return _combined(self, _sum_of_matrices, (batch1, batch2), beta, alpha, out)
+
+
+def _sum_of_matrices(batch1: SSAValue, batch2: SSAValue, out: Attribute) -> SSAValue:
+    products = bmm(batch1, batch2, like(out, [shape(batch1)[0], *shape(out)]))
+    return ge.ReduceSum(products, [0], out=out)
 
 
 @converts("mv(Tensor self, Tensor vec) -> Tensor")
@@ -112,7 +166,7 @@ def mv(self: Any, vec: Any, out: Any) -> Any:
 
 @converts("addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor")
 def addmv(self: Any, mat: Any, vec: Any, out: Any, beta: Any = 1, alpha: Any = 1) -> Any:
-    return _added(mv(mat, vec, out), self, beta, alpha, out)
+    return _combined(self, mv, (mat, vec), beta, alpha, out)
 
 
 @converts("dot(Tensor self, Tensor tensor) -> Tensor")
@@ -121,6 +175,35 @@ def dot(self: Any, tensor: Any, out: Any) -> Any:
         return ge.ReduceSum(ge.Mul(self, tensor, out=self.type), [0], out=out)
     one = like(out, [1])
     return ge.Squeeze(ge.Dot(self, tensor, out=one), axis=[0], out=out)
+
+
+@converts(
+    "_trilinear(Tensor i1, Tensor i2, Tensor i3, int[] expand1, int[] expand2, int[] expand3, "
+    "int[] sumdim, int unroll_dim=1) -> Tensor"
+)
+def trilinear(
+    i1: Any,
+    i2: Any,
+    i3: Any,
+    expand1: Any,
+    expand2: Any,
+    expand3: Any,
+    sumdim: Any,
+    out: Any,
+    unroll_dim: Any = 1,
+) -> Any:
+    """Product of three tensors with dimensions added, summed over some dimensions."""
+    kind = ge.element(i1)
+    wide = interned.f32 if kind in _REDUCED else kind
+    values = [ge.cast_to(v, wide) for v in (i1, i2, i3)]
+    places = (expand1, expand2, expand3)
+    first, second, third = (
+        unsqueeze(v, sorted(e)) if e else v for v, e in zip(values, places, strict=True)
+    )
+    total = ge.Mul(ge.Mul(first, second, out=wide), third, out=wide)
+    if sumdim:
+        total = ge.ReduceSum(total, sorted(sumdim), out=interned.tensor(shape(out), wide))
+    return ge.cast_to(total, kind)
 
 
 @converts("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor")
@@ -133,7 +216,10 @@ def linear(input: Any, weight: Any, out: Any, bias: Any = None) -> Any:
         return ge.Squeeze(linear(unsqueeze(input, [0]), weight, row, bias), axis=[0], out=out)
     batched = len(shape(input)) > 2
     operator, name = ("BatchMatMulV2", "adj_x2") if batched else ("MatMulV2", "transpose_x2")
-    require(operator, input, weight)
+    if not has_type(operator, ge.element(input)):
+        columns, rows = shape(weight)
+        transposed = ge.Transpose(weight, [1, 0], out=like(out, [rows, columns]))
+        return _product(input, transposed, out, operator, bias)
     if bias is not None and not _is_row(bias, out):
         return ge.Add(linear(input, weight, out), bias, out=out)
     inputs = (input, weight) if bias is None else (input, weight, bias)

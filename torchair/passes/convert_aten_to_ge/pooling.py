@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xdsl.ir import Attribute, SSAValue
@@ -361,7 +361,34 @@ def adaptive_avg_pool2d(self: Any, output_size: Any, out: Any) -> Any:
 
 @converts("_adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor")
 def adaptive_avg_pool3d(self: Any, output_size: Any, out: Any) -> Any:
+    """Planes first, then the depth, unless all windows are alike."""
+    even = _divides(shape(self)[-3:], shape(out)[-3:]) and has_type("AvgPool3D", ge.element(self))
+    if not even and has_type("AdaptiveAvgPool2d", ge.element(self)):
+        return _pool_planes_then_depth(self, out)
     return _average("AvgPool3D", self, out, _even_windows(self, out, 3))
+
+
+def _pool_planes_then_depth(x: SSAValue, out: Attribute) -> SSAValue:
+    """Mean over windows as the mean over depth of means over planes."""
+    depth, height, width = static_ints(shape(out)[-3:], "output_size of adaptive_avg_pool3d")
+    large, unknown = shape(x)[-3:], interned.DYNAMIC
+    if unknown in (*large, depth, height, width):
+        raise ConversionError(
+            "three-dimensional adaptive pooling of symbolic size",
+            found=x.type,
+            hint="mark the image sizes static (torch._dynamo.mark_static)",
+        )
+    planes = ge.Reshape(x, [-1, *large], out=like(out, [unknown, *large]))
+    means = ge.AdaptiveAvgPool2d(
+        planes, output_size=[height, width], out=like(out, [unknown, large[0], height, width])
+    )
+    area = height * width
+    lines = ge.Reshape(means, [-1, 1, large[0], area], out=like(out, [unknown, 1, large[0], area]))
+    pooled = ge.AdaptiveAvgPool2d(
+        lines, output_size=[depth, area], out=like(out, [unknown, 1, depth, area])
+    )
+    outer = [ge.size(x, d) for d in range(rank(x) - 3)]
+    return ge.Reshape(pooled, [*outer, depth, height, width], out=out)
 
 
 @converts("_adaptive_avg_pool2d_backward(Tensor grad_output, Tensor self) -> Tensor")
@@ -378,6 +405,12 @@ def adaptive_avg_pool3d_backward(grad_output: Any, self: Any, out: Any) -> Any:
     return _average_gradient("AvgPool3DGrad", grad_output, self, out, attributes)
 
 
+def _divides(large: Sequence[int], small: Sequence[int]) -> bool:
+    """Whether sizes are static multiples of others."""
+    static = interned.DYNAMIC not in (*large, *small) and 0 not in small
+    return static and not any(a % b for a, b in zip(large, small, strict=True))
+
+
 def _even_windows(source: SSAValue, pooled: Attribute, spatial: int) -> dict[str, Any]:
     """Adaptive pooling as pooling with equal windows that do not overlap.
 
@@ -385,8 +418,7 @@ def _even_windows(source: SSAValue, pooled: Attribute, spatial: int) -> dict[str
         ConversionError: the windows would differ, or a size is symbolic.
     """
     large, small = shape(source)[-spatial:], shape(pooled)[-spatial:]
-    static = interned.DYNAMIC not in (*large, *small)
-    if not static or any(a % b for a, b in zip(large, small, strict=True)):
+    if not _divides(large, small):
         raise ConversionError(
             "GE pools adaptively here only into equal windows of static size",
             expected="input sizes that are multiples of the output sizes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -125,9 +125,17 @@ def empty(element: Attribute) -> SSAValue:
 
 
 def scale(value: SSAValue, factor: Any) -> SSAValue:
-    """The value times a number or a 0-d tensor; the value itself when the factor is 1."""
+    """The value times a number or a 0-d tensor; the value itself when the factor is 1.
+
+    Raises:
+        ConversionError: the factor is complex.
+    """
     if isinstance(factor, SSAValue):
-        return ge.Mul(value, ge.cast_to(factor, ge.element(value)), out=value.type)
+        return ge.Mul(
+            value, ge.cast_to(cast("SSAValue", factor), ge.element(value)), out=value.type
+        )
+    if not isinstance(factor, int | float):
+        raise ConversionError("a complex factor", found=factor, hint="multiply by a tensor")
     if factor == 1:
         return value
     element = ge.element(value)

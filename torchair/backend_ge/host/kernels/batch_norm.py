@@ -21,16 +21,22 @@ def batch_norm_v3(
     momentum: float = 0.1,
     is_training: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, running mean and variance, batch mean and reciprocal standard deviation."""
-    scale, offset = weight.float(), bias.float()
+    """y, running mean and variance, batch mean and reciprocal standard deviation.
+
+    Parameters are float32, or of the type of x: then ATen keeps the statistics in it as well.
+    """
+    kind = x.dtype if weight.dtype == x.dtype else torch.float32
+    statistics = running_mean.to(kind), running_var.to(kind)
+    scale, offset = weight.to(kind), bias.to(kind)
     if not is_training:
         y = aten._native_batch_norm_legit_no_training(
-            x, scale, offset, running_mean, running_var, momentum, epsilon
+            x, scale, offset, *statistics, momentum, epsilon
         )[0]
         return y, running_mean, running_var, running_mean, torch.rsqrt(running_var + epsilon)
-    y, mean, rstd, new_mean, new_var = aten._native_batch_norm_legit_functional(
-        x, scale, offset, running_mean, running_var, True, momentum, epsilon
+    y, *rest = aten._native_batch_norm_legit_functional(
+        x, scale, offset, *statistics, True, momentum, epsilon
     )
+    mean, rstd, new_mean, new_var = (s.float() for s in rest)
     return y, new_mean, new_var, mean, rstd
 
 
@@ -55,14 +61,15 @@ def batch_norm_grad_v3(
     is_training: bool = True,
     epsilon: float = 1e-5,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    kind = x.dtype if weight.dtype == x.dtype else torch.float32
     dx, dweight, dbias = aten.native_batch_norm_backward(
         dy,
         x,
-        weight.float(),
-        running_mean.float(),
-        running_var.float(),
-        save_mean,
-        save_rstd,
+        weight.to(kind),
+        running_mean.to(kind),
+        running_var.to(kind),
+        save_mean.to(kind),
+        save_rstd.to(kind),
         is_training,
         epsilon,
         [True, True, True],
