@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch._functorch.aot_autograd import aot_module_simplified
+from torch._functorch.aot_autograd import aot_module_simplified, make_boxed_func
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -70,9 +70,9 @@ def build(
     """The compiled function and the graphs it was compiled to (filled when it runs)."""
     graphs: list[Compiled] = []
 
-    def compiler(gm: torch.fx.GraphModule, example: Sequence[Any]) -> Compiled:
+    def compiler(gm: torch.fx.GraphModule, example: Sequence[Any]) -> Callable[..., Any]:
         graphs.append(Compiled(gm, example))
-        return graphs[-1]
+        return make_boxed_func(graphs[-1])
 
     def boxed(gm: torch.fx.GraphModule, example: Sequence[Any]) -> Any:
         return aot_module_simplified(

@@ -214,15 +214,23 @@ def slice_scatter(
     start = clamped(0 if start is None else start, known)
     end = clamped(INT64_MAX if end is None else end, known)
     source = ge.cast_to(src, ge.element(self))
-    if isinstance(start, int) and isinstance(end, int) and known is not None and end <= start:
+    ordered = known is not None or _same_sign(start, end)
+    if ordered and isinstance(start, int) and isinstance(end, int) and end <= start:
         return self
-    if isinstance(step, int) and step == 1:
+    if ordered and isinstance(step, int) and step == 1:
         return _join_around(self, source, dim, start, end, out)
     sizes = geometry.rank(self)
     begin, limit, strides = [0] * sizes, [INT64_MAX] * sizes, [1] * sizes
     begin[dim], limit[dim], strides[dim] = start, end, step
     copy = ge.TensorMove(self, out=out)
     return ge.StridedSliceAssign(copy, begin, limit, strides, source, out=out)
+
+
+def _same_sign(start: Any, end: Any) -> bool:
+    """Whether two bounds count from the same side, so that their order is known."""
+    if not isinstance(start, int) or not isinstance(end, int):
+        return True
+    return _is_open(end) or (start < 0) == (end < 0)
 
 
 def _join_around(

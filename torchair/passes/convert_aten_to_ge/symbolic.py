@@ -139,7 +139,10 @@ def sym_sum(values: Any, out: Any) -> Any:
     terms = [operand(v, dtype) for v in values if isinstance(v, SSAValue)]
     if constant or not terms:
         terms.append(operand(constant, dtype))
-    return terms[0] if len(terms) == 1 else ge.AddN(terms, N=len(terms), out=out)
+    total = terms[0]
+    for term in terms[1:]:
+        total = ge.Add(total, term, out=out)
+    return total
 
 
 @converts("sym::ite(Scalar condition, Scalar a, Scalar b) -> Scalar")
