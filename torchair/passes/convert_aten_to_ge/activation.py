@@ -156,7 +156,7 @@ def elu(self: Any, out: Any, alpha: Any = 1, scale: Any = 1, input_scale: Any = 
     return select(_test("LessEqual", self, 0.0), negative, positive, out)
 
 
-@converts("celu(Tensor self, Scalar alpha=1.0) -> Tensor")
+@converts("celu(Tensor self, Scalar alpha=1.) -> Tensor")
 def celu(self: Any, out: Any, alpha: Any = 1.0) -> Any:
     if _lacks("CeluV2", out):
         return elu(self, out, alpha, 1, 1 / float(alpha))

@@ -40,6 +40,7 @@ def _register_order(name: str, op: str) -> None:
     @converts(
         f"{name}.Tensor(Tensor self, Tensor other) -> Tensor",
         f"{name}.Scalar(Tensor self, Scalar other) -> Tensor",
+        f"prims::{name}(Tensor self, Tensor other) -> Tensor",
     )
     def _(self: Any, other: Any, out: Any) -> Any:
         return compute(op, self, other, out=out, element=_common_element(self, other))

@@ -122,6 +122,7 @@ def sgn(self: Any, out: Any) -> Any:
 @converts(
     "add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
     "add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
+    "prims::add(Tensor self, Tensor other) -> Tensor",
 )
 def add(self: Any, other: Any, out: Any, alpha: Any = 1) -> Any:
     if is_bool(out):
@@ -138,12 +139,13 @@ def add(self: Any, other: Any, out: Any, alpha: Any = 1) -> Any:
 @converts(
     "sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
     "sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
+    "prims::sub(Tensor self, Tensor other) -> Tensor",
 )
 def sub(self: Any, other: Any, out: Any, alpha: Any = 1) -> Any:
     if is_number(alpha) and is_number(other) and is_floating(out):
         return _shift(self, -(other * alpha), out)
     if is_number(alpha) and alpha == 1:
-        return compute_opmath("Sub", self, other, out=out)
+        return compute("Sub", self, other, out=out)
     if is_number(alpha):
         return _add_scaled(self, other, -alpha, out)
     return compute("Sub", self, compute("Mul", other, alpha, out=_type_of(other, out)), out=out)
@@ -166,10 +168,10 @@ def _bool_scaled(other: Any, alpha: Any) -> Any:
 
 
 def _shift(self: Any, distance: Any, out: Any) -> SSAValue:
-    """Tensor plus number: ``Adds`` holds a float32, where that is what PyTorch adds too."""
+    """Tensor plus number; ``Adds`` holds the number as a float32."""
     if interned.element_type(out) in (interned.f32, interned.f16):
         return compute("Adds", self, out=out, value=float(distance))
-    return compute_opmath("Add", self, distance, out=out)
+    return compute("Add", self, distance, out=out)
 
 
 def _add_scaled(self: Any, other: Any, alpha: Any, out: Any) -> SSAValue:
@@ -193,6 +195,7 @@ def _type_of(value: Any, out: Attribute) -> Attribute:
 @converts(
     "mul.Tensor(Tensor self, Tensor other) -> Tensor",
     "mul.Scalar(Tensor self, Scalar other) -> Tensor",
+    "prims::mul(Tensor self, Tensor other) -> Tensor",
 )
 def mul(self: Any, other: Any, out: Any) -> Any:
     if is_number(self):
@@ -292,12 +295,18 @@ def xlogy(self: Any, other: Any, out: Any) -> Any:
     return compute("Xlogy", self, other, out=out)
 
 
-@converts("maximum(Tensor self, Tensor other) -> Tensor")
+@converts(
+    "maximum(Tensor self, Tensor other) -> Tensor",
+    "prims::maximum(Tensor self, Tensor other) -> Tensor",
+)
 def maximum(self: Any, other: Any, out: Any) -> Any:
     return compute("LogicalOr" if is_bool(out) else "Maximum", self, other, out=out)
 
 
-@converts("minimum(Tensor self, Tensor other) -> Tensor")
+@converts(
+    "minimum(Tensor self, Tensor other) -> Tensor",
+    "prims::minimum(Tensor self, Tensor other) -> Tensor",
+)
 def minimum(self: Any, other: Any, out: Any) -> Any:
     return compute("LogicalAnd" if is_bool(out) else "Minimum", self, other, out=out)
 
@@ -343,6 +352,14 @@ def _scaled_pair(op: str, self: Any, first: Any, second: Any, value: Any, out: A
         wide = with_element(out, interned.f32)
         return ge.cast_to(compute(op, self, first, second, value, out=wide), element)
     return compute(op, self, first, second, value, out=out)
+
+
+@converts("prims::fma(Tensor a, Tensor b, Tensor c) -> Tensor")
+def fma(a: Any, b: Any, c: Any, out: Any) -> Any:
+    """``a * b + c``: dynamo writes ``addcmul_`` and ``addcdiv_`` so, with a number for ``b``."""
+    if is_number(b):
+        return _add_scaled(c, a, b, out)
+    return compute("Add", compute("Mul", a, b, out=out), c, out=out)
 
 
 @converts(

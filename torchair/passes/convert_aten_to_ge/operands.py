@@ -157,10 +157,7 @@ def compute(
 
 
 def loses_precision(value: Any, element: Attribute) -> bool:
-    """Whether a number changes when it is rounded to a 16-bit float type.
-
-    PyTorch computes such types in float32, with the number in float32 as well.
-    """
+    """Whether a number changes when it is rounded to a 16-bit float type."""
     if element not in REDUCED or not is_number(value):
         return False
     single = interned.round_to_single(value)
@@ -170,7 +167,8 @@ def loses_precision(value: Any, element: Attribute) -> bool:
 def compute_opmath(op: str, *operands: Any, out: Attribute) -> SSAValue:
     """``compute``, in float32 when a number would lose precision in a 16-bit float type.
 
-    A number on the left is rounded, as eager kernels do.
+    So do eager multiplications, divisions and interpolations, where the number is on the right;
+    eager sums, remainders, powers and comparisons round the number first, and ``compute`` does.
     """
     wanted = interned.element_type(out)
     if not any(loses_precision(v, wanted) for v in operands[1:]):

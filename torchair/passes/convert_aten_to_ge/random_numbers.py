@@ -113,6 +113,15 @@ def bernoulli_p(self: Any, p: Any, out: Any) -> Any:
     return ge.cast_to(_mask(self, p), interned.element_type(out))
 
 
+@converts("bernoulli.Tensor(Tensor self, Tensor p, *, Generator? generator=None) -> Tensor")
+def bernoulli_tensor(self: Any, p: Any, out: Any) -> Any:
+    element = ge.element(p)
+    unit = _draw("RandomUniform", _shape_input(self), with_element(self.type, element))
+    flags = with_element(self.type, interned.i1)
+    drawn = compute("Less", unit, p, out=flags, element=element)
+    return ge.cast_to(drawn, interned.element_type(out))
+
+
 def _mask(like: SSAValue, probability: float) -> SSAValue:
     """Bools that are true with a probability."""
     return ge.call(
