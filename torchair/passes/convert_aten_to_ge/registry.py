@@ -55,6 +55,7 @@ FAMILIES = (
     "resampling",
     "loss",
     "mutation",
+    "foreach",
 )
 """Modules of this package that hold converters, loaded on first use."""
 
