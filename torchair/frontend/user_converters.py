@@ -61,8 +61,16 @@ class Converter:
     def __repr__(self) -> str:
         return f"Converter({self.name})"
 
-    def convert(self, out: Any = None, **values: Any) -> Any:
-        """Convert one call: argument values of the aten operation to values of ge operations."""
+    def convert(self, values: dict[str, Any], out: Any) -> list[Any]:
+        """Convert one call.
+
+        Args:
+            values: arguments of the aten operation by name.
+            out: type of the result, or the list of types when there is not one.
+
+        Returns:
+            Values of ge operations.
+        """
         types: list[Attribute] = list(out) if isinstance(out, list) else [out]
         args, kwargs = self._bind(values)
         if self.require_meta:
@@ -259,8 +267,14 @@ def register_fx_node_ge_converter(aten_op: Any) -> Callable[[Callable[..., Any]]
         if isinstance(function, Converter):
             function = function.function
         converter = Converter(aten_op, schema, function)
-        names = frozenset(schema.positions)
-        registry.add(registry.Converter(schema.name, schema.text, converter.convert, names, True))
+        names = frozenset(registry.argument_name(name) for name in schema.positions)
+
+        def convert(**values: Any) -> list[Any]:
+            out = values.pop("out")
+            by_name = {name: values[registry.argument_name(name)] for name in schema.positions}
+            return converter.convert(by_name, out)
+
+        registry.add(registry.Converter(schema.name, schema.text, convert, names, True))
         _registered[schema.name] = converter
         return converter
 

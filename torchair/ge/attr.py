@@ -31,7 +31,7 @@ class Attr:
         object.__setattr__(self, "value", type(self).plain(self.value))
 
     @staticmethod
-    def plain(value: Any) -> Any:
+    def plain(value: Any, /) -> Any:
         """The checked value."""
         raise NotImplementedError
 
@@ -222,4 +222,18 @@ def _numbers_of_types(value: Any) -> Any:
     return torch_dtype_value_to_ge_type(value) if str(value).startswith("torch.") else value
 
 
-__all__ = ["Attr", *(cls.__name__ for cls in CLASSES.values())]
+__all__ = [
+    "Attr",
+    "Bool",
+    "DataType",
+    "Float",
+    "Int",
+    "ListBool",
+    "ListDataType",
+    "ListFloat",
+    "ListInt",
+    "ListListFloat",
+    "ListListInt",
+    "ListStr",
+    "Str",
+]

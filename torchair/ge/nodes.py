@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
-from xdsl.ir import Attribute, Operation, OpResult, SSAValue
-from xdsl.irdl.operations import SSAValues
+from xdsl.ir import Attribute, Operation, OpResult, SSAValue, SSAValues
 
 from torchair.dialects.ge import builder, registry
 from torchair.dialects.ge.dialect import GeOp, lookup_op

@@ -35,11 +35,11 @@ def dtype_promote(*tensors: Any, target_dtype: Any) -> Any:
             "dtype_promote needs tensors or numbers", found=tensors, hint="leave out absent inputs"
         )
     number = number_of(element_of(target_dtype))
-    promoted = tuple(
+    promoted = [
         Cast(value, dst_type=number) if isinstance(value, Tensor) else Const(value, number)
         for value in tensors
-    )
-    return promoted if len(promoted) > 1 else promoted[0]
+    ]
+    return tuple(promoted) if len(promoted) > 1 else promoted[0]
 
 
 def auto_convert_to_tensor(

@@ -144,6 +144,11 @@ def lookup(op: str) -> OpSpec | None:
     return spec
 
 
+_BREAK = re.compile(r"\s*\n\s*")
+_BREAK_INSIDE = re.compile(r"([(\[{])\s*\n\s*|\s*\n\s*([)\]}])")
+"""Line breaks that are white space, and those next to a bracket, which are nothing."""
+
+
 def define(text: str, *, replace: bool = False) -> OpSpec:
     """Add an operator to the registry of this process.
 
@@ -159,8 +164,8 @@ def define(text: str, *, replace: bool = False) -> OpSpec:
         ArtifactError: the text does not follow the grammar.
         ConfigError: the name is taken by another signature.
     """
-    line = " ".join(part.strip() for part in text.strip().splitlines())
-    line = line.replace("( ", "(").replace(" )", ")")
+    line = _BREAK_INSIDE.sub(lambda found: found[1] or found[2], text.strip())
+    line = _BREAK.sub(" ", line)
     if " | " not in line.partition("(")[0]:
         line = f"custom | {line}"
     index = _index()
@@ -171,11 +176,11 @@ def define(text: str, *, replace: bool = False) -> OpSpec:
     if known is not None and not replace:
         raise ConfigError(
             f"GE operator '{spec.name}' has another signature already",
-            expected=index.lines[spec.name],
+            expected=_defined.get(spec.name) or index.lines[spec.name],
             found=line,
             hint="use the known signature, choose another name, or pass replace=True",
         )
-    index.lines[spec.name] = line
+    _defined[spec.name] = line
     _parsed[spec.name] = spec
     return spec
 
@@ -187,14 +192,14 @@ def _signature(spec: OpSpec) -> tuple[object, ...]:
 
 
 def op_names() -> list[str]:
-    """Every GE type in the registry, sorted as in the file."""
+    """Every GE type in the registry, sorted as in the file; those of ``define`` are not listed."""
     return list(_index().lines)
 
 
 def suggest(op: str) -> list[str]:
     """Up to three known names close to `op`, best first, for did-you-mean messages."""
     by_folded: dict[str, list[str]] = {}
-    for name in _index().lines:
+    for name in (*_index().lines, *_defined):
         by_folded.setdefault(name.lower(), []).append(name)
     close = difflib.get_close_matches(op.lower(), by_folded, n=3, cutoff=0.7)
     return [name for folded in close for name in by_folded[folded]][:3]
@@ -202,11 +207,13 @@ def suggest(op: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    lines: dict[str, str]
+    lines: Mapping[str, str]
     sets: Mapping[str, frozenset[str]]
 
 
 _parsed: dict[str, OpSpec] = {}
+_defined: dict[str, str] = {}
+"""Lines of operators that were defined in this process."""
 
 
 @cache

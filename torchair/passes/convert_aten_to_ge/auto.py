@@ -7,7 +7,7 @@ registry's operator takes as many tensors, at least as many attributes, and give
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from xdsl.ir import Attribute, SSAValue
 
@@ -46,7 +46,9 @@ def auto_converter(mnemonic: str) -> tuple[Schema, Callable[..., Any]] | None:
 
     def convert(out: Any = None, **values: Any) -> Any:
         _check_signatures(schema, spec)
-        return _build(schema, spec, values, out if isinstance(out, list) else [out])
+        given = {p.name: values.get(p.name, values.get(f"{p.name}_")) for p in schema.parameters}
+        types = cast("list[Any]", out) if isinstance(out, list) else [out]
+        return _build(schema, spec, given, types)
 
     return schema, convert
 
@@ -96,7 +98,7 @@ def _build(
     ]
     named = _attributes(schema, spec, values)
     made = ge.call(spec.name, *inputs, out=tuple(outputs), **named)
-    flat = list(made) if isinstance(made, tuple) else [made]
+    flat = list(cast("tuple[Any, ...]", made)) if isinstance(made, tuple) else [made]
     return [value for i, value in enumerate(flat) if i not in references]
 
 
@@ -106,7 +108,9 @@ def _tensor_type(value: SSAValue) -> Attribute:
 
 def _tensor(value: Any) -> Any:
     """A tensor argument; lists of optional tensors lose their absent ones."""
-    return [v for v in value if v is not None] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return [v for v in cast("list[Any]", value) if v is not None]
 
 
 def _attributes(schema: Schema, spec: OpSpec, values: dict[str, Any]) -> dict[str, Any]:
@@ -125,10 +129,8 @@ def _attributes(schema: Schema, spec: OpSpec, values: dict[str, Any]) -> dict[st
 
 
 def _attribute(schema: Schema, parameter: Parameter, known: AttrSpec, value: Any) -> Any:
-    is_dynamic = isinstance(value, SSAValue) or (
-        isinstance(value, list) and any(isinstance(v, SSAValue) for v in value)
-    )
-    if is_dynamic:
+    items = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if any(isinstance(v, SSAValue) for v in items):
         raise ConversionError(
             f"argument '{parameter.name}' of {schema.name} is symbolic, but an attribute in GE",
             hint="compile with dynamic=False, or write a converter",
@@ -138,5 +140,5 @@ def _attribute(schema: Schema, parameter: Parameter, known: AttrSpec, value: Any
     if known.type == "Float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if known.type == "ListFloat" and isinstance(value, list):
-        return [float(v) for v in value]
-    return value
+        return [float(v) for v in items]
+    return cast(Any, value)
