@@ -170,3 +170,18 @@ def test_random_tensors_are_those_of_eager(dynamic):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
     assert torch.equal(compiled[1], eager[1])
+
+
+def test_other_distributions_have_the_right_moments():
+    def function(x):
+        kept = torch.empty_like(x).bernoulli_(x * 0.25)
+        return torch.empty_like(x).uniform_(-1, 3), kept, torch.multinomial(x[:, :4], 2)
+
+    torch.manual_seed(0)
+    uniform, kept, chosen = build(function)[0](torch.ones(300, 300))
+    assert (uniform.min() >= -1) & (uniform.max() < 3)
+    assert abs(uniform.mean() - 1) < 0.02
+    assert abs(kept.mean() - 0.25) < 0.02
+    assert chosen.shape == (300, 2)
+    assert (chosen[:, 0] != chosen[:, 1]).all(), "drawn without replacement"
+    assert sorted(chosen.unique().tolist()) == [0, 1, 2, 3]

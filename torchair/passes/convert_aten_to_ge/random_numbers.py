@@ -1,7 +1,8 @@
 """Random tensors and dropout.
 
 GE's stateful generators are used with their seeds left at 0, so that every run draws anew; the host
-device draws from PyTorch's default generator, in the order and number of eager calls.
+device draws from PyTorch's default generator, in the order and number of eager calls (multinomial
+and bernoulli of a tensor have the same distribution, but other numbers).
 """
 
 from __future__ import annotations
@@ -57,6 +58,14 @@ def _register_distribution(name: str, op: str) -> None:
 
 _register_distribution("rand", "RandomUniform")
 _register_distribution("randn", "RandomStandardNormal")
+
+
+@converts(
+    "uniform(Tensor self, float from=0., float to=1., *, Generator? generator=None) -> Tensor"
+)
+def uniform(self: Any, out: Any, from_: Any = 0.0, to: Any = 1.0) -> Any:
+    unit = _draw("RandomUniform", _shape_input(self), out)
+    return _affine(unit, to - from_, from_, out)
 
 
 @converts(
@@ -120,6 +129,30 @@ def bernoulli_tensor(self: Any, p: Any, out: Any) -> Any:
     flags = with_element(self.type, interned.i1)
     drawn = compute("Less", unit, p, out=flags, element=element)
     return ge.cast_to(drawn, interned.element_type(out))
+
+
+@converts(
+    "multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, "
+    "Generator? generator=None) -> Tensor"
+)
+def multinomial(self: Any, num_samples: Any, out: Any, replacement: Any = False) -> Any:
+    if not is_number(num_samples):
+        raise ConversionError(
+            "multinomial with a symbolic number of samples is not supported",
+            hint="give the number of samples as a constant",
+        )
+    scalar = interned.tensor([], interned.i64)
+    bounds = number(0, interned.i64), number(2**31 - 1, interned.i64)
+    seed = ge.call("RandomUniformInt", [], *bounds, out=scalar)
+    return ge.call(
+        "MultinomialWithReplacement",
+        self,
+        seed,
+        number(0, interned.i64),
+        numsamples=num_samples,
+        replacement=replacement,
+        out=out,
+    )
 
 
 def _mask(like: SSAValue, probability: float) -> SSAValue:

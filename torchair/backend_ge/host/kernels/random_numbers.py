@@ -34,6 +34,14 @@ def randperm(n: int, dtype: torch.dtype) -> Tensor:
     return torch.randperm(n, dtype=dtype)
 
 
+@kernel("MultinomialWithReplacement", random=True)
+def multinomial(
+    x: Tensor, seed: Tensor, offset: Tensor, numsamples: int, replacement: bool
+) -> Tensor:
+    """The generator takes the place of the seed and the offset."""
+    return torch.multinomial(x, numsamples, replacement)
+
+
 @kernel("DropOutGenMaskV4", random=True)
 def drop_out_gen_mask_v4(shape: Tensor, prob: Tensor, dtype: torch.dtype) -> Tensor:
     """Bools, as ``native_dropout`` draws them; the other type, packed bits, has no PyTorch form."""
