@@ -22,6 +22,9 @@ from conformance.samples import Group, samples_of
 RSS_LIMIT = 3 << 20
 """Kilobytes of resident memory after which a worker is replaced."""
 
+CAPTURE = {"capture_scalar_outputs": True, "capture_dynamic_output_shape_ops": True}
+"""Dynamo settings that let sizes depend on data."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +45,10 @@ class Plan:
     seconds: float = 30.0
     processes: int = 1
 
+    def limit_of(self, group: Group) -> int | None:
+        """How many samples of a group run."""
+        return self.inplace_limit if group.inplace else self.limit
+
     def path(self, position: int) -> str:
         """The path of the sample at a position of its group."""
         return "dynamo" if self.dynamo is None or position < self.dynamo else "direct"
@@ -52,14 +59,13 @@ def prepare_process() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
-    torch._dynamo.config.capture_scalar_outputs = True
-    torch._dynamo.config.capture_dynamic_output_shape_ops = True
+    for name, value in CAPTURE.items():
+        setattr(torch._dynamo.config, name, value)
 
 
 def run_group(group: Group, plan: Plan, first: int = 0) -> Iterator[Callable[[], Outcome]]:
     """Each sample of a group from position ``first`` on, as a call that runs it."""
-    limit = plan.inplace_limit if group.inplace else plan.limit
-    for position, (index, sample) in enumerate(samples_of(group, limit).items()):
+    for position, (index, sample) in enumerate(samples_of(group, plan.limit_of(group)).items()):
         if position >= first:
             path = plan.path(position)
             yield lambda i=index, s=sample, p=path: run_sample(group, i, s, p, plan.seconds)
@@ -136,6 +142,8 @@ class _Worker:
         self.died = False
 
     def send(self, group: Group, position: int) -> None:
+        if not self.process.is_alive():
+            self._start()
         self.group, self.position = group, position
         self.deadline = time.monotonic() + 60 + 3 * self.plan.seconds
         self.pipe.send((group, position))
@@ -161,11 +169,12 @@ class _Worker:
         """Record the sample that killed the process; returns where the group goes on."""
         assert self.group is not None
         group, position = self.group, self.position
-        limit = self.plan.inplace_limit if group.inplace else self.plan.limit
-        indices = list(samples_of(group, limit))
-        cause = f"the process died (exit code {self.process.exitcode})"
-        where = indices[position] if position < len(indices) else -1
-        record(Outcome(*_key(group), self.plan.path(position), where, CRASH, cause=cause))
+        indices = list(samples_of(group, self.plan.limit_of(group)))
+        if position < len(indices):  # else it died between its last sample and saying so
+            cause = f"the process died (exit code {self.process.exitcode})"
+            where = (group.op, group.dtype, group.mode, group.inplace)
+            path = self.plan.path(position)
+            record(Outcome(*where, path, indices[position], CRASH, cause))
         self.group = None
         self._start()
         return group, position + 1
@@ -173,10 +182,6 @@ class _Worker:
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
-
-
-def _key(group: Group) -> tuple[str, str, str, bool]:
-    return group.op, group.dtype, group.mode, group.inplace
 
 
 def _serve(pipe: Any, plan: Plan) -> None:
