@@ -158,7 +158,8 @@ def find(name: str) -> Converter | None:
     if made is None:
         return None
     schema, function = made
-    return Converter(name, schema.text, function, frozenset(schema.positions), True)
+    declared = frozenset(argument_name(parameter) for parameter in schema.positions)
+    return Converter(name, schema.text, function, declared, True)
 
 
 def add(converter: Converter) -> None:
