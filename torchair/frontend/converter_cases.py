@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch._dynamo.exc import Unsupported, UserError
 
 from torchair._ge_concrete_graph.supported_declaration import Support, _TypedTensor
 from torchair.errors import TorchairError, UnsupportedOpError
@@ -32,7 +33,7 @@ class CaseResult:
     Args:
         target: the operator, e.g. ``aten.add.Tensor``.
         case: the call.
-        status: ``skipped`` when eager has no such operator or refuses the call.
+        status: ``skipped`` when eager has no such operator, or it or dynamo refuses the call.
         reason: why it failed or was skipped, one line.
     """
 
@@ -130,6 +131,8 @@ def run_case(case: Case, *, dynamic: bool = False) -> CaseResult:
         )
         found = compiled(*_copied(args), **_copied(kwargs))
         _compare(found, wanted, exact_values=not _is_random(target, case.target))
+    except (UserError, Unsupported) as error:
+        return CaseResult(case.target, text, "skipped", f"dynamo refuses: {_line(error)}")
     except Exception as error:
         return CaseResult(case.target, text, "failed", _line(error))
     return CaseResult(case.target, text, "passed")
