@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 
 from torchair.frontend.fx_import import aten_name
@@ -25,12 +26,137 @@ _EXTRA = [
     torch.ops.aten.select_backward,
     torch.ops.aten.slice_backward,
     torch.ops.aten._euclidean_dist,
+    # Outside PyTorch's core set, but it has decompositions that end in operators we convert.
+    torch.ops.aten._addmm_activation,
+    torch.ops.aten._batch_norm_no_update,
+    torch.ops.aten._batch_norm_with_update,
+    torch.ops.aten._batch_norm_with_update_functional,
+    torch.ops.aten._native_batch_norm_legit,
+    torch.ops.aten.addmm.dtype,
+    torch.ops.aten.alpha_dropout,
+    torch.ops.aten.batch_norm_backward,
+    torch.ops.aten.bitwise_and.Scalar_Tensor,
+    torch.ops.aten.bitwise_left_shift.Scalar_Tensor,
+    torch.ops.aten.bitwise_or.Scalar_Tensor,
+    torch.ops.aten.bitwise_right_shift.Scalar_Tensor,
+    torch.ops.aten.bitwise_xor.Scalar_Tensor,
+    torch.ops.aten.cauchy.default,
+    torch.ops.aten.dist,
+    torch.ops.aten.exponential.default,
+    torch.ops.aten.geometric.default,
+    torch.ops.aten.ldexp.Tensor,
+    torch.ops.aten.log_normal.default,
+    torch.ops.aten.native_batch_norm,
+    torch.ops.aten.rrelu_with_noise_backward,
+    torch.ops.aten.uniform.default,
 ]
+
+
+def _true_divide(self: Tensor, other: Any) -> Tensor:
+    return torch.div(self, other)
+
+
+def _normal(mean: Any, std: Any, generator: torch.Generator | None = None) -> Tensor:
+    """``aten::normal`` with a mean or a deviation per element."""
+    like = mean if isinstance(mean, Tensor) else std
+    if isinstance(mean, Tensor) and isinstance(std, Tensor):
+        like = mean + std
+    return torch.randn_like(like, dtype=like.dtype) * std + mean
+
+
+def _normal_of_size(
+    mean: float, std: float, size: list[int], *, generator: torch.Generator | None = None, **kw: Any
+) -> Tensor:
+    return torch.randn(size, **kw) * std + mean
+
+
+def _p_distance(difference: Tensor, p: float) -> Tensor:
+    """The p-norm over the last dimension, which may be empty."""
+    if difference.shape[-1] == 0:
+        return difference.sum(-1)
+    size = difference.abs()
+    if p == 0:
+        return (size != 0).to(size.dtype).sum(-1)
+    if p == 1:
+        return size.sum(-1)
+    if p == 2:
+        return (size * size).sum(-1).sqrt()
+    return size.amax(-1) if p == float("inf") else size.pow(p).sum(-1).pow(1 / p)
+
+
+def _cdist(x1: Tensor, x2: Tensor, p: float, compute_mode: int | None) -> Tensor:
+    """Distances of all pairs of rows: [..., m, k] and [..., n, k] to [..., m, n]."""
+    return _p_distance(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
+
+
+def _pdist(self: Tensor, p: float = 2) -> Tensor:
+    """Distances of the pairs i < j of rows: [n, k] to [n (n - 1) / 2]."""
+    rows, columns = torch.triu_indices(self.shape[0], self.shape[0], 1, device=self.device)
+    return _p_distance(self[rows] - self[columns], p)
+
+
+def _index_reduce(
+    self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """Like scatter_reduce with one index per slice of ``dim``."""
+    if self.dim() == 0:
+        one = self.reshape(1), 0, index.reshape(-1), source.reshape(-1), reduce
+        return _index_reduce(*one, include_self=include_self).reshape(())
+    shape = [1] * self.dim()
+    shape[dim] = -1
+    places = index.reshape(shape).expand(source.shape)
+    return torch.scatter_reduce(self, dim, places, source, reduce, include_self=include_self)
+
+
+def _rrelu_with_noise(
+    self: Tensor,
+    noise: Tensor,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    if not training:
+        return torch.where(self > 0, self, self * ((lower + upper) / 2)), noise
+    drawn = torch.rand_like(self) * (upper - lower) + lower
+    slope = torch.where(self > 0, torch.ones_like(self), drawn)
+    return self * slope, slope
+
+
+def _histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """Counts per bin; a range of zero width means the range of the data."""
+    values = self.reshape(-1)
+    if min == max:
+        ends = torch.stack([values.amin(), values.amax()])
+        lower, upper = torch.where(ends[0] == ends[1], ends + ends.new_tensor([-1, 1]), ends)
+    else:
+        lower, upper = (values.new_full((), end) for end in (min, max))
+    inside = (values >= lower) & (values <= upper)
+    place = ((values - lower) / (upper - lower) * bins).floor().clamp(0, bins - 1)
+    counted = inside.to(self.dtype)
+    index = torch.where(inside, place, torch.zeros_like(place)).to(torch.int64)
+    return self.new_zeros(bins).scatter_add(0, index, counted)
+
+
+_OWN: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.true_divide.Tensor: _true_divide,
+    torch.ops.aten.true_divide.Scalar: _true_divide,
+    torch.ops.aten.normal.Tensor_Tensor: _normal,
+    torch.ops.aten.normal.Tensor_float: _normal,
+    torch.ops.aten.normal.float_Tensor: _normal,
+    torch.ops.aten.normal.float_float: _normal_of_size,
+    torch.ops.aten._cdist_forward.default: _cdist,
+    torch.ops.aten._pdist_forward.default: _pdist,
+    torch.ops.aten.index_reduce.default: _index_reduce,
+    torch.ops.aten.rrelu_with_noise_functional.default: _rrelu_with_noise,
+    torch.ops.aten.histc.default: _histc,
+}
+"""Where PyTorch has no decomposition; a converter of the operator takes precedence."""
 
 
 @cache
 def _core() -> dict[Any, Callable[..., Any]]:
-    return {**core_aten_decompositions(), **get_decompositions(_EXTRA)}
+    return {**core_aten_decompositions(), **get_decompositions(_EXTRA), **_OWN}
 
 
 def default_decompositions() -> dict[Any, Callable[..., Any]]:
