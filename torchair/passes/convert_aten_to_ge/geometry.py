@@ -61,15 +61,28 @@ def is_static(value: SSAValue | Attribute) -> bool:
     return DYNAMIC not in shape(value)
 
 
-def symbols(value: SSAValue | Attribute) -> list[str | int | None]:
+Symbols = tuple[str | int | None, ...]
+_symbols: dict[int, tuple[Attribute, Symbols]] = {}
+
+
+def symbols(value: SSAValue | Attribute) -> Symbols:
     """Per dimension its size, or the expression of a symbolic one, or None when it has none."""
     type_ = value.type if isinstance(value, SSAValue) else value
+    found = _symbols.get(id(type_))
+    if found is None or found[0] is not type_:
+        if len(_symbols) > 50_000:
+            _symbols.clear()
+        found = _symbols[id(type_)] = (type_, _read_symbols(type_))
+    return found[1]
+
+
+def _read_symbols(type_: Attribute) -> Symbols:
     sizes = shape(type_)
     encoding = type_.encoding if isinstance(type_, TensorType) else None
     if not isinstance(encoding, ArrayAttr):
-        return [None if s == DYNAMIC else s for s in sizes]
+        return tuple(None if s == DYNAMIC else s for s in sizes)
     texts = cast("ArrayAttr[StringAttr]", encoding)
-    return [t.data if s == DYNAMIC else s for s, t in zip(sizes, texts, strict=True)]
+    return tuple(t.data if s == DYNAMIC else s for s, t in zip(sizes, texts, strict=True))
 
 
 def same_shape(one: SSAValue | Attribute, other: SSAValue | Attribute) -> bool:
