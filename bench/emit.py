@@ -20,7 +20,7 @@ from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.ir.conversion import build_function
 from torchair.ir.location import file_location, named_location
-from torchair.passes.driver import quiet_gc
+from torchair.ir.garbage import quiet_gc
 
 OPS_PER_LAYER = 10
 SIZES = (2_000, 20_000)

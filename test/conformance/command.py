@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ops", help="names or patterns, comma separated (default: all)")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--mode", choices=[*MODES, "both"], default="both")
-    parser.add_argument("--limit", type=int, default=10, help="samples per group; 0 is all")
+    parser.add_argument("--limit", type=int, default=8, help="samples per group; 0 is all")
     parser.add_argument("--inplace-limit", type=int, default=2, help="samples per in-place group")
     parser.add_argument(
         "--dynamo", type=int, default=1, help="samples per group through torch.compile; -1 is all"

@@ -39,7 +39,7 @@ class Plan:
         processes: worker processes.
     """
 
-    limit: int | None = 10
+    limit: int | None = 8
     inplace_limit: int | None = 2
     dynamo: int | None = 1
     seconds: float = 30.0

@@ -32,7 +32,8 @@ from torchair.ir.text import parse_module, print_module
 from torchair.ir.values import decode, encode_list, encode_scalar
 from torchair.ir.verify import verify_module
 from torchair.passes.dce import DcePass
-from torchair.passes.driver import quiet_gc, run_passes
+from torchair.ir.garbage import quiet_gc
+from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 
 TENSOR = interned.tensor([4], interned.f32)

@@ -22,7 +22,8 @@ from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.report import CompileReport
 from torchair.ir.conversion import argument_attributes
 from torchair.passes import pipelines
-from torchair.passes.driver import StageTime, quiet_gc, run_passes
+from torchair.ir.garbage import quiet_gc
+from torchair.passes.driver import StageTime, run_passes
 from torchair.tools.context import make_context
 
 _ids = itertools.count()

@@ -23,7 +23,8 @@ from torchair.frontend.fx_import import ImportedGraph, import_graph
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.weights import WeightAttr, WeightHandle
 from torchair.passes import pipelines
-from torchair.passes.driver import quiet_gc, run_passes
+from torchair.ir.garbage import quiet_gc
+from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 
 _KINDS = {

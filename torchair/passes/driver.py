@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -67,19 +65,3 @@ def _verify_after(item: ModulePass, module: ModuleOp) -> None:
             loc=error.loc,
             hint=f"run torchair-opt -p {item.name} on the dump of the stage before it",
         ) from error
-
-
-@contextmanager
-def quiet_gc() -> Generator[None]:
-    """Switch the cyclic garbage collector off while a graph is built.
-
-    IR is one large cyclic structure that stays alive throughout; scanning it again and again is the
-    only super-linear cost of a compile.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -22,6 +22,7 @@ from torchair.backend_ge.host.program import Program, ProgramError
 from torchair.backend_ge.host.tracing import DataDependentError, real_execution
 from torchair.backend_ge.load import load
 from torchair.errors import EngineError
+from torchair.ir.garbage import quiet_gc
 
 DEFAULT_MAX_PROGRAMS = 64
 
@@ -46,7 +47,8 @@ class HostExecutable:
     """
 
     def __init__(self, graph_def: Any, max_programs: int = DEFAULT_MAX_PROGRAMS) -> None:
-        self._graph: HostGraph = read_graph(load(graph_def))
+        with quiet_gc():
+            self._graph: HostGraph = read_graph(load(graph_def))
         self._max_programs = max_programs
         self._programs: OrderedDict[tuple[Any, ...], _Specialised] = OrderedDict()
         self._lock = threading.Lock()

@@ -179,16 +179,41 @@ def specialise(
             positions.append(index)
         else:
             values[argument] = scalar_tensor(given)
-    assigns: list[tuple[Any, Any]] = []
+    given = [values[argument] for argument in graph.arguments]
+    writes = Writes(graph)
     for index, node in enumerate(graph.nodes):
         tracer.origin = index
-        if node.op.name == "ge.Assign" and _is_final_assign(node, graph):
-            assigns.append((values[node.inputs[0]], values[node.inputs[1]]))
-            continue
         _trace_node(node, values, tracer)
-    outputs = _finish(graph, values, tracer, assigns)
+        writes.after(node, values)
+    outputs = _finish(graph, values, tracer, given, writes)
     with real_execution():
         return Program(tracer.trace(outputs)), positions
+
+
+class Writes:
+    """In-place operators, done functionally: a write makes a new value of the graph input.
+
+    Later nodes read the new value, views made earlier keep the old one, and the caller's tensors are
+    written once, after everything is computed.
+
+    Attributes:
+        written: the graph inputs whose contents change.
+    """
+
+    def __init__(self, graph: HostGraph) -> None:
+        self._inputs: dict[SSAValue, SSAValue] = {a: a for a in graph.arguments}
+        self.written: dict[SSAValue, None] = {}
+
+    def after(self, node: Node, values: dict[SSAValue, Any]) -> None:
+        """Note what a node has written."""
+        for output, position in node.op.spec.refs if node.kernel is not None else ():
+            reference = node.inputs[position]
+            target = self._inputs.get(reference) if isinstance(reference, SSAValue) else None
+            if target is not None:
+                result = node.op.results[output]
+                self._inputs[result] = target
+                values[target] = values[result]
+                self.written[target] = None
 
 
 def scalar_tensor(value: Scalar) -> torch.Tensor:
@@ -198,12 +223,6 @@ def scalar_tensor(value: Scalar) -> torch.Tensor:
         kind = torch.int64 if isinstance(value, int) else torch.float64
     with real_execution():
         return torch.tensor(value, dtype=kind)
-
-
-def _is_final_assign(node: Node, graph: HostGraph) -> bool:
-    """An Assign to a graph input that nothing waits for: done after everything else is computed."""
-    unused = all(r.first_use is None for r in node.op.results)
-    return unused and any(node.inputs[0] is a for a in graph.arguments)
 
 
 def _trace_node(node: Node, values: dict[SSAValue, Any], tracer: Tracer) -> None:
@@ -270,15 +289,12 @@ def _finish(
     graph: HostGraph,
     values: dict[SSAValue, Any],
     tracer: Tracer,
-    assigns: list[tuple[Any, Any]],
+    given: list[Any],
+    writes: Writes,
 ) -> list[torch.Tensor]:
-    """Outputs get storage of their own, then inputs are written.
-
-    GE gives every output a fresh buffer; and since the graph is functional, an assigned value or an
-    output that is a view of an input means its contents before any write.
-    """
-    inputs = [values[a] for a in graph.arguments]
-    taken = {_storage(t) for t in inputs if _is_fake(t)}
+    """Outputs get storage of their own, as GE gives them; then written inputs are copied back."""
+    borrowed = {_storage(t) for t in given if _is_fake(t)}
+    taken = set(borrowed)
     outputs: list[torch.Tensor] = []
     for value in graph.results:
         output = _to_fake(values[value], tracer)
@@ -286,14 +302,14 @@ def _finish(
             output = tracer.record(torch.clone, output)
         taken.add(_storage(output))
         outputs.append(output)
-    sources: list[torch.Tensor] = []
-    borrowed = {_storage(t) for t in inputs if _is_fake(t)}
-    for _, value in assigns:
-        source = _to_fake(value, tracer)
-        sources.append(
-            tracer.record(torch.clone, source) if _storage(source) in borrowed else source
-        )
-    for (target, _), source in zip(assigns, sources, strict=True):
+    targets = dict(zip(graph.arguments, given, strict=True))
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for argument in writes.written:
+        source = _to_fake(values[argument], tracer)
+        if _storage(source) in borrowed:
+            source = tracer.record(torch.clone, source)
+        pairs.append((targets[argument], source))
+    for target, source in pairs:
         tracer.record(torch.ops.aten.copy_.default, target, source)
     return outputs
 
@@ -315,22 +331,23 @@ def interpret(graph: HostGraph, inputs: Sequence[torch.Tensor | Scalar]) -> list
     values: dict[SSAValue, Any] = {}
     for argument, given in zip(graph.arguments, inputs, strict=True):
         values[argument] = given if isinstance(given, torch.Tensor) else scalar_tensor(given)
-    assigns: list[tuple[torch.Tensor, torch.Tensor]] = []
+    given = {argument: values[argument] for argument in graph.arguments}
+    writes = Writes(graph)
     for node in graph.nodes:
         if node.constant is not None:
             values[node.op.results[0]] = node.constant
-        elif node.op.name == "ge.Assign" and _is_final_assign(node, graph):
-            assigns.append((values[node.inputs[0]], values[node.inputs[1]]))
         else:
             _interpret_node(node, values)
-    given_storages = {_storage(values[a]) for a in graph.arguments}
+            writes.after(node, values)
+    taken = {_storage(tensor) for tensor in given.values()}
     outputs: list[torch.Tensor] = []
     for value in graph.results:
         output = values[value]
-        outputs.append(output.clone() if _storage(output) in given_storages else output)
-        given_storages.add(_storage(outputs[-1]))
-    for target, source in [(t, s.clone()) for t, s in assigns]:
-        target.copy_(source)
+        outputs.append(output.clone() if _storage(output) in taken else output)
+        taken.add(_storage(outputs[-1]))
+    sources = [values[argument].clone() for argument in writes.written]
+    for argument, source in zip(writes.written, sources, strict=True):
+        given[argument].copy_(source)
     return outputs
 
 

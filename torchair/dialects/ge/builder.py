@@ -32,6 +32,9 @@ class GraphBuilder:
 
     Args:
         block: where operations are appended.
+
+    Attributes:
+        written: graph inputs that the graph writes; copies of them must be made.
     """
 
     def __init__(self, block: Block) -> None:
@@ -41,6 +44,7 @@ class GraphBuilder:
         self.constants: dict[Attribute, SSAValue] = {}
         self.shapes: dict[tuple[SSAValue, Attribute], SSAValue] = {}
         self.packs: dict[tuple[Any, ...], SSAValue] = {}
+        self.written: set[SSAValue] = set()
 
     def constant(
         self, values: object, element: Attribute, shape: Sequence[int] | None = None

@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import (
     UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
@@ -84,6 +84,7 @@ class _Conversion:
         values: dict[SSAValue, Any] = {source.args[i]: next(arguments) for i in self.kept}
         for i in self.kept:
             values[source.args[i]].name_hint = source.args[i].name_hint
+        self.builder.written = {values[v] for v in _written_arguments(source) if v in values}
         with ge.building(self.builder):
             for op in source.ops:
                 self._convert(op, values)
@@ -163,6 +164,17 @@ class _Conversion:
         inputs = [a.type for a in self.block.args]
         types = [v.type for v in returned]
         self.target.function_type = self.target.function_type.from_lists(inputs, types)
+
+
+def _written_arguments(block: Block) -> set[SSAValue]:
+    """Arguments that some operation of the block writes in place."""
+    written: set[SSAValue] = set()
+    for op in block.ops:
+        if isinstance(op, CallOp) and not op.schema.pure:
+            arguments = zip(op.schema.parameters, op.arguments(), strict=True)
+            held = [value for parameter, value in arguments if parameter.writes]
+            written.update(v for v in held if isinstance(v, SSAValue) and v.owner is block)
+    return written
 
 
 def _tensor_form(type_: Attribute) -> Attribute:

@@ -265,8 +265,13 @@ def to_copy(self: Any, out: Any, dtype: Any = None) -> Any:
     return operand(self, interned.element_type(out))
 
 
+@converts("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor")
+def clone(self: Any) -> Any:
+    """A value never changes, so its copy is the value; but a graph input may be written later."""
+    return ge.TensorMove(self, out=self.type) if self in ge.current().written else self
+
+
 @converts(
-    "clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
     "detach(Tensor(a) self) -> Tensor(a)",
     "alias(Tensor(a) self) -> Tensor(a)",
     "lift_fresh_copy(Tensor self) -> Tensor",

@@ -182,7 +182,8 @@ def safe_softmax(self: Any, dim: Any, out: Any, dtype: Any = None) -> Any:
     sizes = [1 if i == place else n for i, n in enumerate(shape(self))]
     largest = ge.ReduceMax(values, [place], keep_dims=True, out=like(values.type, sizes))
     empty = ge.Equal(largest, float("-inf"), out=interned.tensor(sizes, interned.i1))
-    return ge.MaskedFill(ge.SoftmaxV2(values, axes=[place], out=out), empty, 0.0, out=out)
+    zero = ge.current().constant(0.0, ge.element(values))
+    return ge.SelectV2(empty, zero, ge.SoftmaxV2(values, axes=[place], out=out), out=out)
 
 
 @converts(

@@ -369,7 +369,13 @@ def adaptive_avg_pool3d(self: Any, output_size: Any, out: Any) -> Any:
 
 
 def _pool_planes_then_depth(x: SSAValue, out: Attribute) -> SSAValue:
-    """Mean over windows as the mean over depth of means over planes."""
+    """Mean over windows as the mean over depth of means over planes, rounded once."""
+    element = interned.element_type(out)
+    if element in (interned.f16, interned.bf16):
+        wide = _pool_planes_then_depth(
+            ge.cast_to(x, interned.f32), interned.tensor(shape(out), interned.f32)
+        )
+        return ge.cast_to(wide, element)
     depth, height, width = static_ints(shape(out)[-3:], "output_size of adaptive_avg_pool3d")
     large, unknown = shape(x)[-3:], interned.DYNAMIC
     if unknown in (*large, depth, height, width):
