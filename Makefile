@@ -23,7 +23,7 @@ DEPS_LINT := $(VENV)/.stamp-lint
 DEPS_EXAMPLES := $(VENV)/.stamp-examples $(VENV)/.stamp-examples-model
 NATIVE := $(VENV)/.stamp-native-$(NATIVE_KEY)
 
-.PHONY: help demo test lint format typecheck sanitize wheel bench native venv clean
+.PHONY: help demo test lint format typecheck sanitize wheel bench conformance operator-docs native venv clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,8 @@ help:
 	@echo "make sanitize   native tests under AddressSanitizer and UBSan"
 	@echo "make wheel      build a wheel and try it outside the source tree"
 	@echo "make bench      every benchmark in bench/"
+	@echo "make conformance  PyTorch's operator samples against eager, about 20 minutes on 2 cores"
+	@echo "make operator-docs  docs/operators.md from the last conformance run"
 	@echo "make native     the native module only"
 	@echo "make clean      remove build outputs; the environment $(VENV) stays"
 
@@ -68,6 +70,12 @@ wheel: $(NATIVE)
 
 bench: $(NATIVE) $(DEPS_TEST)
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+conformance: $(NATIVE) $(DEPS_TEST)
+	$(BIN)/python test/conformance --processes 2 --strict
+
+operator-docs: $(NATIVE) $(DEPS_TEST)
+	$(BIN)/python scripts/generate_operator_docs.py
 
 native: $(NATIVE)
 
