@@ -25,18 +25,20 @@ class SymbolTable:
 
     def __init__(self, placeholders: Sequence[Node]) -> None:
         self._places: dict[sympy.Symbol, tuple[int, int | None]] = {}
-        for index, node in enumerate(placeholders):
-            value = node.meta.get("val")
-            if isinstance(value, torch.SymInt):
-                self._add(value, (index, None), first=True)
-            elif isinstance(value, torch.Tensor):
+        values = [node.meta.get("val") for node in placeholders]
+        for index, value in enumerate(values):
+            if isinstance(value, torch.Tensor):
                 for dim, size in enumerate(value.shape):
-                    if isinstance(size, torch.SymInt):
-                        self._add(size, (index, dim), first=False)
+                    self._add(size, (index, dim))
+        for index, value in enumerate(values):
+            self._add(value, (index, None))
 
-    def _add(self, size: torch.SymInt, place: tuple[int, int | None], first: bool) -> None:
-        expression = size.node.expr
-        if isinstance(expression, sympy.Symbol) and (first or expression not in self._places):
+    def _add(self, size: Any, place: tuple[int, int | None]) -> None:
+        """Note where a plain symbol is found; a size argument is preferred to a tensor's dimension."""
+        expression = size.node.expr if isinstance(size, torch.SymInt) else None
+        if isinstance(expression, sympy.Symbol) and (
+            place[1] is None or expression not in self._places
+        ):
             self._places[expression] = place
 
     def knows(self, expression: sympy.Expr) -> bool:

@@ -88,18 +88,9 @@ def flash_attention_score_grad(
     is_causal = sparse_mode == 2 and pse_shift is None
     logsumexp = softmax_max[..., 0] + softmax_sum[..., 0].log()
     logsumexp = logsumexp.transpose(1, 2).contiguous().transpose(1, 2)
-    grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-        grad,
-        q,
-        k,
-        v,
-        forward,
-        logsumexp,
-        0.0,
-        is_causal,
-        attn_mask=None if is_causal else mask,
-        scale=scale_value,
-    )
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    inputs = (grad, q, k, v, forward, logsumexp, 0.0, is_causal)
+    grads = backward(*inputs, attn_mask=None if is_causal else mask, scale=scale_value)
     dq, dk, dv = (_from_heads(g, input_layout) for g in grads)
     return dq, dk, dv, q.new_empty(0)
 
