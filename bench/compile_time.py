@@ -24,8 +24,8 @@ from torchair.frontend.compile import StageClock
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import plan_outputs
-from torchair.passes import pipelines
 from torchair.ir.garbage import quiet_gc
+from torchair.passes import pipelines
 from torchair.passes.driver import StageTime, run_passes
 from torchair.tools.context import make_context
 

@@ -19,8 +19,8 @@ from torchair.backend_ge.load import load
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.ir.conversion import build_function
-from torchair.ir.location import file_location, named_location
 from torchair.ir.garbage import quiet_gc
+from torchair.ir.location import file_location, named_location
 
 OPS_PER_LAYER = 10
 SIZES = (2_000, 20_000)

@@ -38,7 +38,8 @@ def main() -> None:
 
 
 _OPT = (
-    "import io, sys; sys.stdin = io.TextIOWrapper(io.BytesIO(b'builtin.module {}')); sys.argv = ['torchair-opt'];"
+    "import io, sys; sys.stdin = io.TextIOWrapper(io.BytesIO(b'builtin.module {}'));"
+    "sys.argv = ['torchair-opt'];"
     "from torchair.tools.opt import main; main()"
 )
 

@@ -91,7 +91,8 @@ def test_weights_are_handles_and_survive_text() -> None:
     keys = [h.data.key for h in handles if isinstance(h, WeightAttr)]
     assert keys == ["0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias"]
     first = next(h for h in handles if isinstance(h, WeightAttr))
-    assert first.data.read is not None and len(first.data.read()) == first.data.nbytes == 32 * 16 * 4
+    assert first.data.read is not None
+    assert len(first.data.read()) == first.data.nbytes == 32 * 16 * 4
     again = parse_module(make_context(), print_module(module))
     verify_module(again)
     assert print_module(again, locations=False).count("aten.") == print_module(module).count(
@@ -99,9 +100,7 @@ def test_weights_are_handles_and_survive_text() -> None:
     )
 
 
-def test_torchair_run_on_every_stage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_torchair_run_on_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def f(x: Tensor, y: Tensor) -> Tensor:
         return torch.relu(x @ y) + 1
 

@@ -26,13 +26,13 @@ from torchair.errors import ArtifactError, VerifyError
 from torchair.ir import interned, location
 from torchair.ir.calls import CallOp
 from torchair.ir.conversion import build_function
+from torchair.ir.garbage import quiet_gc
 from torchair.ir.private import UNKNOWN_LOCATION, append_op, iter_ops
 from torchair.ir.rewrite import MAX_FIRINGS, Rewriter, defining_op, pattern, sweep
 from torchair.ir.text import parse_module, print_module
 from torchair.ir.values import decode, encode_list, encode_scalar
 from torchair.ir.verify import verify_module
 from torchair.passes.dce import DcePass
-from torchair.ir.garbage import quiet_gc
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 

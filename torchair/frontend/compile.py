@@ -21,8 +21,8 @@ from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.report import CompileReport
 from torchair.ir.conversion import argument_attributes
-from torchair.passes import pipelines
 from torchair.ir.garbage import quiet_gc
+from torchair.passes import pipelines
 from torchair.passes.driver import StageTime, run_passes
 from torchair.tools.context import make_context
 

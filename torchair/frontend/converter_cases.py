@@ -111,7 +111,7 @@ def run_case(case: Case, *, dynamic: bool = False) -> CaseResult:
 
     Args:
         case: operator and arguments.
-        dynamic: whether sizes are symbolic.
+        dynamic: whether sizes are symbolic (numbers stay what they are).
     """
     text = repr(case.support)
     target = find_target(case.target)
@@ -123,13 +123,14 @@ def run_case(case: Case, *, dynamic: bool = False) -> CaseResult:
         return CaseResult(case.target, text, "skipped", f"eager refuses: {_line(error)}")
     if not any(torch.is_tensor(v) for v in _leaves([wanted, arguments])):
         return CaseResult(case.target, text, "skipped", "no tensors: torch.compile folds the call")
-    args, kwargs = arguments
+    given = _copied(arguments)
     torch._dynamo.reset()
     try:
         compiled = torch.compile(
             target_function(target), backend=NpuBackend(), fullgraph=True, dynamic=dynamic
         )
-        found = compiled(*_copied(args), **_copied(kwargs))
+        with torch._dynamo.config.patch(specialize_int=True, specialize_float=True):
+            found = (compiled(*given[0], **given[1]), given)
         _compare(found, wanted, exact_values=not _is_random(target, case.target))
     except (UserError, Unsupported) as error:
         return CaseResult(case.target, text, "skipped", f"dynamo refuses: {_line(error)}")
@@ -148,7 +149,7 @@ def target_function(target: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run_eager(target: Callable[..., Any], case: Case) -> tuple[Any, Any]:
-    """Arguments that eager accepts, and its result.
+    """Arguments that eager accepts; its result with the arguments as they are afterwards.
 
     Raises:
         Exception: what eager raised last.
@@ -160,8 +161,9 @@ def _run_eager(target: Callable[..., Any], case: Case) -> tuple[Any, Any]:
             [_materialised(v, span) for v in case.support.args],
             {k: _materialised(v, span) for k, v in case.support.kwargs.items()},
         )
+        given = _copied(arguments)
         try:
-            return arguments, target(*_copied(arguments[0]), **_copied(arguments[1]))
+            return arguments, (target(*given[0], **given[1]), given)
         except Exception as error:
             refused = error
     assert refused is not None

@@ -21,9 +21,9 @@ from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import ImportedGraph, import_graph
 from torchair.ir.conversion import argument_attributes
+from torchair.ir.garbage import quiet_gc
 from torchair.ir.weights import WeightAttr, WeightHandle
 from torchair.passes import pipelines
-from torchair.ir.garbage import quiet_gc
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 

@@ -52,8 +52,9 @@ def tensor_type(value: torch.Tensor) -> Attribute:
 def _symbolic_type(shape: torch.Size, element: Attribute) -> Attribute:
     sizes: list[int] = []
     symbols: list[str] = []
-    for size in shape:
-        constant = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
+    each: Any = shape
+    for size in each:
+        constant: Any = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
         if constant is None:
             sizes.append(interned.DYNAMIC)
             symbols.append(expression_text(size.node.expr))

@@ -34,7 +34,7 @@ class SymbolTable:
             self._add(value, (index, None))
 
     def _add(self, size: Any, place: tuple[int, int | None]) -> None:
-        """Note where a plain symbol is found; a size argument is preferred to a tensor's dimension."""
+        """Note where a plain symbol is found; size arguments win over dimensions."""
         expression = size.node.expr if isinstance(size, torch.SymInt) else None
         if isinstance(expression, sympy.Symbol) and (
             place[1] is None or expression not in self._places

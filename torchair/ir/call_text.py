@@ -8,6 +8,10 @@ default are left out. Control operands follow as ``after [%c]``, discardable att
 ``{...}``.
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator

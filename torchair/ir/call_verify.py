@@ -4,6 +4,10 @@ Everything here depends only on the operation's signature (class, operand and re
 properties), so the verifier memoises it.
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

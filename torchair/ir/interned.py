@@ -5,6 +5,10 @@ cached printer and CSE rely on interning; an attribute that did not come from he
 only slower.
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import math

@@ -5,6 +5,10 @@ dtypes
 the element type attribute itself (``f32``), so that no level needs torch.
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -193,8 +193,8 @@ def specialise(
 class Writes:
     """In-place operators, done functionally: a write makes a new value of the graph input.
 
-    Later nodes read the new value, views made earlier keep the old one, and the caller's tensors are
-    written once, after everything is computed.
+    Later nodes read the new value, views made earlier keep the old one, and the caller's tensors
+    are written once, after everything is computed.
 
     Attributes:
         written: the graph inputs whose contents change.

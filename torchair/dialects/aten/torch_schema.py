@@ -3,6 +3,10 @@
 aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import ast

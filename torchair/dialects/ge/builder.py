@@ -7,6 +7,10 @@ of numbers int64 constants, and lists that mix numbers and scalars a ``Pack``. C
 size lists are built once per graph.
 """
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import threading
@@ -193,7 +197,7 @@ def sizes(values: Sequence[SSAValue | int], dtype: Attribute = interned.i64) -> 
         pack_type = interned.tensor([len(parts)], interned.i64)
         found = cast(SSAValue, call("Pack", parts, axis=0, N=len(parts), out=pack_type))
         if dtype is not interned.i64:
-            found = cast(SSAValue, cast_to(found, dtype))
+            found = cast_to(found, dtype)
         builder.packs[key] = found
     return found
 

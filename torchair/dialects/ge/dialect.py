@@ -1,10 +1,15 @@
 """Operation classes of GE operators, made lazily from the registry, and their verifier.
 
-    %2 = ge.MatMulV2(%0, %1, transpose_x2 = true) : (tensor<4x8xf16>, tensor<16x8xf16>) -> tensor<4x16xf16>
+    %2 = ge.MatMulV2(%0, %1, transpose_x2 = true)
+         : (tensor<4x8xf16>, tensor<16x8xf16>) -> tensor<4x16xf16>
 
-Control edges are trailing operands of type ``!ge.control``, written ``after [%c]``; an operation that
-others wait for has a trailing ``!ge.control`` result. ``ge.NetOutput`` ends a graph.
+Control edges are trailing operands of type ``!ge.control``, written ``after [%c]``; an operation
+that others wait for has a trailing ``!ge.control`` result. ``ge.NetOutput`` ends a graph.
 """
+
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _train(
     return _restored(results[0], axes, input.type), *results[1:]
 
 
-def _infer(
+def normalized(
     input: SSAValue, affine: tuple[Any, Any], running: tuple[Any, Any], eps: Any
 ) -> SSAValue:
     """y from running statistics."""
@@ -127,7 +127,7 @@ def native_batch_norm_legit_no_training(
     eps: Any,
     out: Any,
 ) -> Any:
-    y = _infer(input, (weight, bias), (running_mean, running_var), eps)
+    y = normalized(input, (weight, bias), (running_mean, running_var), eps)
     return [y, *[empty(interned.element_type(t)) for t in out[1:]]]
 
 
@@ -149,7 +149,7 @@ def native_batch_norm_legit_functional(
 ) -> Any:
     running = (running_mean, running_var)
     if not training:
-        y = _infer(input, (weight, bias), running, eps)
+        y = normalized(input, (weight, bias), running, eps)
         saved = [empty(interned.element_type(t)) for t in out[1:3]]
         return [y, *saved, *_typed(running, out[3:])]
     y, mean, variance, save_mean, save_rstd = _train(input, (weight, bias), running, momentum, eps)

@@ -1,6 +1,10 @@
 """The conversion driver: rebuilds each function in the ge dialect and reports all failures at
 once."""
 
+# xDSL's generic classes narrow to Unknown parameters under isinstance.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

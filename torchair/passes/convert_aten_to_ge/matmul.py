@@ -244,3 +244,27 @@ def matmul(self: Any, other: Any, out: Any) -> Any:
     sizes.insert(axis, 1)
     full = like(out, sizes)
     return ge.Squeeze(_product(first, second, full, operator), axis=[axis], out=out)
+
+
+@converts(
+    "matmul_backward(Tensor grad, Tensor self, Tensor other, bool[2] mask) -> (Tensor, Tensor)"
+)
+def matmul_backward(grad: Any, self: Any, other: Any, mask: Any) -> Any:
+    """Gradients of a product of two stacks of matrices of one shape.
+
+    Raises:
+        ConversionError: the product broadcast one of them.
+    """
+    if shape(self)[:-2] != shape(other)[:-2] or rank(self) < 2 or rank(other) < 2:
+        raise ConversionError(
+            "the gradient of a matrix product that broadcasts",
+            expected=self.type,
+            found=other.type,
+            hint="expand both operands to the same number of matrices first",
+        )
+    operator = "MatMul" if rank(self) == 2 else "BatchMatMul"
+    require(operator, grad, self, other)
+    first, second = ("transpose_x1", "transpose_x2") if rank(self) == 2 else ("adj_x1", "adj_x2")
+    left = ge.call(operator, grad, other, out=self.type, **{second: True}) if mask[0] else None
+    right = ge.call(operator, self, grad, out=other.type, **{first: True}) if mask[1] else None
+    return [left, right]

@@ -45,6 +45,7 @@ FAMILIES = (
     "normalization",
     "attention",
     "batch_norm",
+    "sync_batch_norm",
     "activation",
     "embedding",
     "indexing",

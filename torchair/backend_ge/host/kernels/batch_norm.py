@@ -75,3 +75,26 @@ def batch_norm_grad_v3(
         [True, True, True],
     )
     return dx, dweight.to(weight.dtype), dbias.to(weight.dtype)
+
+
+@kernel("SyncBatchNormBackwardReduce")
+def sync_batch_norm_backward_reduce(
+    sum_dy: Tensor, sum_dy_dx_pad: Tensor, mean: Tensor, invert_std: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sum of the gradient times the centred input, and the gradient of the scale."""
+    centred = sum_dy_dx_pad - sum_dy * mean
+    return centred, centred * invert_std
+
+
+@kernel("SyncBatchNormBackwardElemt")
+def sync_batch_norm_backward_elemt(
+    grad_output: Tensor,
+    save_input: Tensor,
+    mean: Tensor,
+    invstd: Tensor,
+    weight: Tensor,
+    mean_dy: Tensor,
+    mean_dy_xmu: Tensor,
+) -> Tensor:
+    centred = (save_input - mean) * invstd.square() * mean_dy_xmu
+    return ((grad_output - mean_dy - centred) * invstd * weight).to(grad_output.dtype)

@@ -21,7 +21,7 @@ def mat_mul(
     left = x1.t() if transpose_x1 else x1
     right = x2.t() if transpose_x2 else x2
     if left.dtype is torch.int8:
-        product = torch._int_mm(left, right)
+        product = torch.ops.aten._int_mm(left, right)
         return product if bias is None else product + bias
     if bias is None:
         return torch.mm(left, right)

@@ -68,10 +68,11 @@ def group_norm_grad(
         dy.contiguous(), x, mean, rstd, gamma, batch, channels, inner, num_groups, wanted
     )
     like = (x, gamma, gamma)
-    return tuple(
+    dx, dgamma, dbeta = (
         grad if on else torch.zeros_like(source)
         for grad, on, source in zip(grads, wanted, like, strict=True)
     )
+    return dx, dgamma, dbeta
 
 
 def _require_channels_first(name: str, data_format: str) -> None:
