@@ -16,7 +16,7 @@ import torchair
 from torchair.backend_ge.emit import emit, serialize
 from torchair.backend_ge.engines import get_engine
 from torchair.backend_ge.host.engine import HostEngine
-from torchair.errors import ConfigError, EngineError
+from torchair.errors import ConfigError, EngineError, UnsupportedOpError
 from torchair.ir.text import parse_module
 from torchair.tools.context import make_context
 
@@ -268,3 +268,41 @@ def test_wrong_number_of_inputs() -> None:
     assert executable.run([torch.ones(2)])[0].tolist() == [-1, -1]
     with pytest.raises(EngineError, match="wrong number"):
         executable.run([])
+
+
+def test_views_at_offsets_that_depend_on_data_are_refused() -> None:
+    def f(x: Tensor, start: Tensor) -> Tensor:
+        return x.narrow(0, start, 3)
+
+    torch._dynamo.reset()
+    with (
+        torch._dynamo.config.patch(capture_scalar_outputs=True),
+        torch.no_grad(),
+        pytest.raises(UnsupportedOpError, match=r"(?s)depends on tensor data.*Try: .*clone"),
+    ):
+        compiled = torch.compile(f, backend=torchair.get_npu_backend(), fullgraph=True)
+        compiled(torch.randn(9), torch.tensor(2))
+
+
+def test_equal_copies_that_are_written_stay_apart() -> None:
+    def f(x: Tensor, i: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return x.index_add(0, i, a), x.index_add(0, i, b)
+
+    x, i = torch.zeros(4, 2), torch.tensor([1, 1])
+    a, b = torch.ones(2, 2), torch.full((2, 2), 5.0)
+    with torch.no_grad():
+        for got, expected in zip(compile_fn(f)(x, i, a, b), f(x, i, a, b), strict=True):
+            assert torch.equal(got, expected)
+
+
+def test_dropout_draws_what_eager_draws() -> None:
+    def f(x: Tensor) -> Tensor:
+        first = torch.nn.functional.dropout(x, 0.5)
+        return first + torch.nn.functional.dropout(x, 0.5)
+
+    compiled, x = compile_fn(f), torch.randn(32, 8)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        got = compiled(x)
+        torch.manual_seed(seed)
+        assert torch.equal(got, f(x))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.utils._python_dispatch import _disable_current_modes
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseIntOrFPElementsAttr,
@@ -231,6 +232,7 @@ class _Importer:
             if not cls.schema.results:
                 result_types = []
             values = self._arguments(node, cls)
+            _check_strides(node, cls)
             location = named_location(f"{node.name}-{cls.name}", _location(node))
             op = cls.build_call(values, result_types, location)
         except (UnsupportedOpError, ConversionError, TypeError) as error:
@@ -255,7 +257,10 @@ class _Importer:
     def _arguments(self, node: Node, cls: type[aten.AtenOp]) -> list[Any]:
         parameters = cls.schema.parameters
         values: list[Any] = [REQUIRED_VALUE] * len(parameters)
-        for index, argument in enumerate(node.args):
+        given = list(node.args)
+        if cls.name.startswith("sym."):
+            given = [a for a in given if a is not None]  # round(x, None)
+        for index, argument in enumerate(given):
             values[index] = self._argument(argument, parameters[index].role)
         for name, argument in node.kwargs.items():
             index = cls.schema.positions[name]
@@ -305,6 +310,21 @@ def aten_name(op: Any) -> str:
     return op.name().replace("::", ".", 1).removesuffix(".default")
 
 
+def _check_strides(node: Node, cls: type[aten.AtenOp]) -> None:
+    """Refuse operators that read strides when the eager value is not stored contiguously.
+
+    Raises:
+        UnsupportedOpError: the IR has no strides, so the result would be another one.
+    """
+    if not cls.name.startswith("aten.as_strided"):
+        return
+    source = node.args[0].meta.get("val") if isinstance(node.args[0], Node) else None
+    if isinstance(source, torch.Tensor) and not source.is_contiguous():
+        raise UnsupportedOpError(
+            "as_strided of a tensor that is not contiguous", hint="call .contiguous() before it"
+        )
+
+
 def _structure(meta: Any, results: Any) -> Any:
     if isinstance(meta, list | tuple) and not isinstance(meta, torch.Size):
         return [_structure(item, results) for item in meta]
@@ -346,14 +366,14 @@ def _attribute_of(root: torch.nn.Module, path: str) -> Any:
 def _dense(value: torch.Tensor) -> Attribute:
     """The bytes of a small constant."""
     type_: Any = value_type(value)
-    plain = value.detach().cpu().contiguous().reshape(-1)
-    if value.dtype is torch.bool:
-        return DenseIntOrFPElementsAttr.from_list(type_, [int(v) for v in plain.tolist()])
-    if value.is_complex():
-        key = f"constant_{value.data_ptr():x}"
-        data = plain.view(torch.uint8).numpy().tobytes()
-        return WeightAttr(WeightHandle(key, len(data), lambda: data))
-    return DenseIntOrFPElementsAttr.from_list(type_, plain.tolist())
+    with _disable_current_modes():  # a compiler's fake mode would hide the bytes
+        plain = value.detach().cpu().contiguous().reshape(-1)
+        if value.is_complex():
+            key = f"constant_{value.data_ptr():x}"
+            data = plain.view(torch.uint8).numpy().tobytes()
+            return WeightAttr(WeightHandle(key, len(data), lambda: data))
+        numbers = plain.to(torch.int8).tolist() if value.dtype is torch.bool else plain.tolist()
+    return DenseIntOrFPElementsAttr.from_list(type_, numbers)
 
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')

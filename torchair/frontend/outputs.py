@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
-from torchair.errors import EngineError
+from torchair.errors import EngineError, UnsupportedOpError
 
 
 class SymbolTable:
@@ -210,4 +210,10 @@ def _view_entry(
     entry = ViewOfInput(index, tuple(value.shape), tuple(value.stride()), offset)
     numbers = [*entry.size, *entry.stride, offset]
     symbolic = [n for n in numbers if isinstance(n, torch.SymInt)]
-    return entry if all(symbols.knows(n.node.expr) for n in symbolic) else None
+    if not all(symbols.knows(n.node.expr) for n in symbolic):
+        raise UnsupportedOpError(
+            "an output is a view of an input whose place depends on tensor data",
+            found=f"size {list(value.shape)}, strides {list(value.stride())}, offset {offset}",
+            hint="return a copy (.clone()) instead of the view",
+        )
+    return entry

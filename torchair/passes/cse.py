@@ -14,6 +14,9 @@ from xdsl.traits import IsTerminator
 from torchair.ir import private
 from torchair.ir.calls import CallOp
 
+_FRESH_BUFFERS = frozenset(("ge.TensorMove",))
+"""Operators whose point is a buffer of their own, which an in-place operator may then write."""
+
 
 @dataclass(frozen=True)
 class CsePass(ModulePass):
@@ -51,6 +54,8 @@ def merge_equal_ops(block: Block) -> int:
         if not op.schema.pure:
             if any(parameter.writes for parameter in op.schema.parameters):
                 known.clear()
+            continue
+        if op.name in _FRESH_BUFFERS:
             continue
         properties = op.properties.items()
         key = (

@@ -129,7 +129,7 @@ class Tracer(TorchDispatchMode):
         result = func(*args, **kwargs)
         if func.namespace == "prim":
             return result
-        tensors = _tensors_in(result)
+        tensors = _tensors_in(result) if func._schema.returns else []
         to_slot = lambda t: self._bind(self._as_fake(t))  # noqa: E731
         call = AtenCall(
             func,

@@ -96,9 +96,16 @@ def define_op(text: str, *, replace: bool = False) -> type[GeOp]:
 
 
 def _make_class(spec: registry.OpSpec) -> type[GeOp]:
+    written = {position for _, position in spec.refs}
     inputs = [
-        Parameter(port.name, _ROLES[port.kind], "tensor", _input_default(port.kind))
-        for port in spec.inputs
+        Parameter(
+            port.name,
+            _ROLES[port.kind],
+            "tensor",
+            _input_default(port.kind),
+            writes=position in written,
+        )
+        for position, port in enumerate(spec.inputs)
     ]
     names = {port.name for port in spec.inputs}
     attrs = [
