@@ -189,8 +189,9 @@ def _plus(size: Size, addend: Size) -> Size:
 def _input_gradient(
     size: Any, w: SSAValue, grad: SSAValue, window: _Window, out: Attribute
 ) -> SSAValue:
-    require(f"{window.operator}BackpropFilter", grad, w)
-    return ge.call(f"{window.operator}BackpropInput", size, w, grad, out=out, **window.attributes)
+    operator = f"{window.operator}BackpropInput"
+    require(operator, w, grad, port=1)
+    return ge.call(operator, size, w, grad, out=out, **window.attributes)
 
 
 def _size_operand(value: SSAValue) -> Any:
@@ -221,7 +222,6 @@ def convolution_backward(
     window = _make_window(rank(weight) - 2, stride, padding, dilation, output_padding, groups)
     grad, x, w = (window.lift(v) for v in (grad_output, input, weight))
     filter_operator = f"{window.operator}BackpropFilter"
-    require(filter_operator, x, grad)
     dx = dw = db = None
     if output_mask[0]:
         type_ = x.type
@@ -233,6 +233,7 @@ def convolution_backward(
     if output_mask[1]:
         small, large = (x, grad) if transposed else (grad, x)
         size = _size_operand(w)
+        require(filter_operator, x, grad)
         dw = ge.call(filter_operator, large, size, small, out=w.type, **window.attributes)
         dw = window.lower(dw, out[1])
     if output_mask[2]:

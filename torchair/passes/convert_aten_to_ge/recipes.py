@@ -63,9 +63,9 @@ def static_ints(values: Sequence[Any], what: str) -> list[int]:
     return list(values)
 
 
-def has_type(operator: str, element: Attribute) -> bool:
-    """Whether the first input of a GE operator takes an element type."""
-    allowed = ge.op_class(operator).spec.inputs[0].dtypes
+def has_type(operator: str, element: Attribute, port: int = 0) -> bool:
+    """Whether an input of a GE operator (the first by default) takes an element type."""
+    allowed = ge.op_class(operator).spec.inputs[port].dtypes
     return not allowed or element_types.to_name(element) in allowed
 
 
@@ -74,15 +74,15 @@ def element_name(value: SSAValue) -> str:
     return element_types.to_name(ge.element(value))
 
 
-def require(operator: str, *values: SSAValue | None) -> None:
-    """Refuse values whose dtype the first input of a GE operator does not take.
+def require(operator: str, *values: SSAValue | None, port: int = 0) -> None:
+    """Refuse values whose dtype an input of a GE operator (the first by default) does not take.
 
     Raises:
         ConversionError: naming the dtype and what the operator takes.
     """
     for value in values:
-        if value is not None and not has_type(operator, ge.element(value)):
-            allowed = ge.op_class(operator).spec.inputs[0].dtypes
+        if value is not None and not has_type(operator, ge.element(value), port):
+            allowed = ge.op_class(operator).spec.inputs[port].dtypes
             raise ConversionError(
                 f"GE's {operator} does not compute in {element_name(value)}",
                 expected=", ".join(sorted(allowed)),
