@@ -4,6 +4,7 @@ them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -43,7 +44,6 @@ _EXTRA = [
     torch.ops.aten.cauchy.default,
     torch.ops.aten.dist,
     torch.ops.aten.exponential.default,
-    torch.ops.aten.geometric.default,
     torch.ops.aten.ldexp.Tensor,
     torch.ops.aten.log_normal.default,
     torch.ops.aten.native_batch_norm,
@@ -68,6 +68,13 @@ def _normal_of_size(
     mean: float, std: float, size: list[int], *, generator: torch.Generator | None = None, **kw: Any
 ) -> Tensor:
     return torch.randn(size, **kw) * std + mean
+
+
+def _geometric(self: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
+    """Trials up to the first success; integers are drawn through float32 too."""
+    dtype = self.dtype if self.dtype.is_floating_point else torch.float32
+    drawn = torch.rand_like(self, dtype=dtype)
+    return ((-drawn).log1p() / math.log1p(-p)).floor().add(1).to(self.dtype)
 
 
 def _p_distance(difference: Tensor, p: float) -> Tensor:
@@ -145,6 +152,7 @@ _OWN: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.normal.Tensor_float: _normal,
     torch.ops.aten.normal.float_Tensor: _normal,
     torch.ops.aten.normal.float_float: _normal_of_size,
+    torch.ops.aten.geometric.default: _geometric,
     torch.ops.aten._cdist_forward.default: _cdist,
     torch.ops.aten._pdist_forward.default: _pdist,
     torch.ops.aten.index_reduce.default: _index_reduce,

@@ -84,6 +84,13 @@ for _root in ("_sym_sqrt", "sym_sqrt"):
         _SYM_OPS[getattr(torch, _root)] = "sym.sqrt"
 
 
+_ALIASES: dict[Any, Any] = {
+    torch.ops.aten.true_divide.Tensor: torch.ops.aten.div.Tensor,
+    torch.ops.aten.true_divide.Scalar: torch.ops.aten.div.Scalar,
+}
+"""Operators that appear after decomposition under a second name."""
+
+
 @dataclass
 class ImportedGraph:
     """Result of an import.
@@ -129,6 +136,7 @@ class _Importer:
         self.problems: list[str] = []
         self.schemas: dict[str, None] = {}
         self.lifted: dict[Node, torch.Tensor] = {}
+        self.graph_of_inner = torch.fx.Graph()
 
     def run(
         self,
@@ -214,7 +222,10 @@ class _Importer:
         self.values[node] = op.results[0]
 
     def _call(self, node: Node, block: Block) -> None:
-        target = node.target
+        target = _ALIASES.get(node.target, node.target)
+        if target is torch.ops.higher_order.with_effects:
+            self._call_with_effects(node, block)
+            return
         if target is operator.getitem:
             source = self._value(node.args[0])
             index: Any = node.args[1]
@@ -244,6 +255,17 @@ class _Importer:
         self.values[node] = _structure(meta, results) if result_types else None
         if len(result_types) == 1:
             set_name(op.results[0], node.name)
+
+    def _call_with_effects(self, node: Node, block: Block) -> None:
+        """``with_effects(token, op, ...)``: the operator; order is the order of the block."""
+        inner = self.graph_of_inner.call_function(node.args[1], node.args[2:], dict(node.kwargs))
+        results = node.meta.get("val")
+        inner.meta = {**node.meta, "val": _without_token(results)}
+        inner.name = node.name
+        self._call(inner, block)
+        value = self.values.get(inner)
+        values = value if isinstance(value, list) else [value]
+        self.values[node] = [None, *values]
 
     def _class_of(self, target: Any) -> type[aten.AtenOp] | None:
         if isinstance(target, torch._ops.OpOverload):
@@ -308,6 +330,12 @@ def _class_of_overload(op: Any) -> tuple[type[aten.AtenOp], bool]:
 def aten_name(op: Any) -> str:
     """Mnemonic of an OpOverload."""
     return op.name().replace("::", ".", 1).removesuffix(".default")
+
+
+def _without_token(results: Any) -> Any:
+    """Results of ``with_effects`` without the token: one value, several, or none."""
+    rest = list(results[1:]) if isinstance(results, list | tuple) else []
+    return rest[0] if len(rest) == 1 else (tuple(rest) if rest else None)
 
 
 def _check_strides(node: Node, cls: type[aten.AtenOp]) -> None:

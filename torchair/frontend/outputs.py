@@ -204,7 +204,7 @@ def _view_entry(
     if index is None:
         return None
     base = next(n for n, i in positions.items() if i == index).meta["val"]
-    if base.dtype != value.dtype or value.is_conj() or value.is_neg() or value.is_complex():
+    if base.dtype != value.dtype or value.is_conj() or value.is_neg():
         return None
     offset = value.storage_offset() - base.storage_offset()
     entry = ViewOfInput(index, tuple(value.shape), tuple(value.stride()), offset)

@@ -114,6 +114,8 @@ class _Conversion:
             self._bind(op, results, types, values)
         except TorchairError as error:
             self._fail(op, values, error)
+        except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
+            self._fail(op, values, _unexpected(op, error))
 
     def _bind(
         self, op: CallOp, results: Any, types: Sequence[Attribute], values: dict[SSAValue, Any]
@@ -168,6 +170,17 @@ class _Conversion:
         inputs = [a.type for a in self.block.args]
         types = [v.type for v in returned]
         self.target.function_type = self.target.function_type.from_lists(inputs, types)
+
+
+def _unexpected(op: CallOp, error: Exception) -> ConversionError:
+    """A converter that raised something else met a call it was not written for."""
+    found = ConversionError(
+        f"the converter of {op.name} cannot take this call ({type(error).__name__}: {error})",
+        hint="make its numbers static (torch._dynamo.mark_static, dynamic=False), or report the "
+        "call above",
+    )
+    found.__cause__ = error
+    return found
 
 
 def _written_arguments(block: Block) -> set[SSAValue]:
