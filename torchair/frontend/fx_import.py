@@ -258,7 +258,8 @@ class _Importer:
 
     def _call_with_effects(self, node: Node, block: Block) -> None:
         """``with_effects(token, op, ...)``: the operator; order is the order of the block."""
-        inner = self.graph_of_inner.call_function(node.args[1], node.args[2:], dict(node.kwargs))
+        operation: Any = node.args[1]
+        inner = self.graph_of_inner.call_function(operation, node.args[2:], dict(node.kwargs))
         results = node.meta.get("val")
         inner.meta = {**node.meta, "val": _without_token(results)}
         inner.name = node.name
