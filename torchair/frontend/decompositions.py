@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 
+from torchair.frontend.conditional_decompositions import conditional_decompositions
 from torchair.frontend.fx_import import aten_name
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.passes.convert_aten_to_ge.registry import converters
@@ -175,4 +176,4 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    return {**table, **OWN_DECOMPOSITIONS}
+    return {**table, **conditional_decompositions(), **OWN_DECOMPOSITIONS}

@@ -17,6 +17,7 @@ from torchair.frontend.compile import CompiledGraph, compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.report import CompileReport
 from torchair.frontend.surfacing import surfaced
+from torchair.frontend.whole_operators import whole_operators
 
 
 class NpuFxCompiler:
@@ -84,7 +85,8 @@ class NpuBackend:
             partition_fn=default_partition,
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
-        return backend(gm, example_inputs)
+        with whole_operators():
+            return backend(gm, example_inputs)
 
 
 def get_npu_backend(
