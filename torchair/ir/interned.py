@@ -186,6 +186,14 @@ def element_type(type_: Attribute) -> Attribute:
     return type_
 
 
+def symbols_of(type_: Attribute) -> tuple[str, ...] | None:
+    """Expressions of a tensor type's sizes (``("s0", "4096")``), None when it has no symbols."""
+    encoding = type_.encoding if isinstance(type_, TensorType) else None
+    if not isinstance(encoding, ArrayAttr):
+        return None
+    return tuple(entry.data for entry in encoding if isinstance(entry, StringAttr))
+
+
 def shape_of(type_: Attribute) -> tuple[int, ...] | None:
     """Sizes of a ranked tensor type (``DYNAMIC`` where unknown), None when the rank is unknown."""
     return type_.get_shape() if isinstance(type_, TensorType) else None

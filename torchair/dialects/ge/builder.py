@@ -141,7 +141,11 @@ def dense(flat: Sequence[Any], element: Attribute, shape: Sequence[int]) -> Attr
             _dense.clear()
         type_ = interned.tensor(shape, element)
         is_int = element_types.to_name(element).startswith(("int", "uint", "bool"))
-        numbers = [int(v) if is_int else float(v) for v in flat]
+        numbers: list[Any]
+        if element_types.is_complex(element):
+            numbers = [(complex(v).real, complex(v).imag) for v in flat]
+        else:
+            numbers = [int(v) if is_int else float(v) for v in flat]
         found = _dense[key] = DenseIntOrFPElementsAttr.from_list(cast(Any, type_), numbers)
     return found
 
@@ -167,14 +171,18 @@ def shape(value: SSAValue, dtype: Attribute = interned.i64) -> SSAValue:
 
 
 def size(value: SSAValue, dim: int) -> SSAValue | int:
-    """One size of a value: an int when static, else a 0-d int64 tensor."""
+    """One size of a value: an int when static, else a 0-d int64 tensor.
+
+    Equal symbols are equal sizes, so each symbol is read once per graph.
+    """
     sizes = interned.shape_of(value.type)
     if sizes is not None and sizes[dim] != interned.DYNAMIC:
         return sizes[dim]
     builder = current()
     if dim < 0 and sizes is not None:
         dim += len(sizes)
-    key = ("size", value, dim)
+    symbols = interned.symbols_of(value.type)
+    key = ("size", value, dim) if symbols is None else ("symbol", symbols[dim])
     found = builder.packs.get(key)
     if found is None:
         index = builder.constant(dim, interned.i64)
@@ -272,7 +280,7 @@ def _promote_numbers(cls: type[GeOp], tensors: list[Any]) -> None:
     for index, (value, port) in enumerate(zip(tensors, cls.spec.inputs, strict=True)):
         if value is REQUIRED_VALUE and port.kind != "required":
             tensors[index] = [] if port.kind == "dynamic" else None
-        elif isinstance(value, bool | int | float):
+        elif isinstance(value, bool | int | float | complex):
             tensors[index] = current().constant(value, _number_type(value, port, sibling))
         elif isinstance(value, list | tuple) and cls.schema.parameters[index].role is Role.REQUIRED:
             wanted = interned.i64 if not port.dtypes or "int64" in port.dtypes else interned.i32
@@ -287,6 +295,8 @@ def _number_type(value: object, port: registry.Port, sibling: SSAValue | None) -
     preferred = ("bool",) if isinstance(value, bool) else ("int64", "int32")
     if isinstance(value, float):
         preferred = ("float32", "float16")
+    elif isinstance(value, complex):
+        preferred = ("complex64", "complex128")
     for name in preferred:
         if not port.dtypes or name in port.dtypes:
             return element_types.from_name(name)
