@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from conformance.drafting import update
 from conformance.expectations import breaches, load_expectations
 from conformance.harness import PASS, SKIP, Outcome
 from conformance.samples import DTYPES, MODES, Group, groups, operators
@@ -42,6 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shard", default="0/1", help="part I/N of the operators")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "conformance.jsonl")
     parser.add_argument("--summary", type=Path, help="print the tables of a result file, and stop")
+    parser.add_argument("--update", type=Path, help="rewrite expectations.toml from a result file")
     parser.add_argument("--strict", action="store_true", help="fail on anything unexpected")
     return parser.parse_args()
 
@@ -62,6 +64,10 @@ def main() -> int:
     options = parse()
     if options.summary is not None:
         print(summarize(read_results(options.summary), shown=1000))
+        return 0
+    if options.update is not None:
+        kept, drafted = update(read_results(options.update))
+        print(f"expectations.toml: {kept} entries kept, {drafted} drafted: check their reasons")
         return 0
     plan = Plan(
         limit=options.limit or None,

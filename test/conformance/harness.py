@@ -237,28 +237,25 @@ class _Trial:
     def through_aot(
         self, compiler: Callable[..., Any], decompositions: dict[Any, Callable[..., Any]]
     ) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            leaves, spec = tree_flatten((args, kwargs))
-            places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        leaves, spec = tree_flatten((self.sample.args, self.sample.kwargs))
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
-            def on_tensors(*tensors: torch.Tensor) -> Any:
-                filled = list(leaves)
-                for place, tensor in zip(places, tensors, strict=True):
-                    filled[place] = tensor
-                inner_args, inner_kwargs = tree_unflatten(filled, spec)
-                return self.sample.function(*inner_args, **inner_kwargs)
+        def on_tensors(*tensors: torch.Tensor) -> Any:
+            filled = list(leaves)
+            for place, tensor in zip(places, tensors, strict=True):
+                filled[place] = tensor
+            args, kwargs = tree_unflatten(filled, spec)
+            return self.sample.function(*args, **kwargs)
 
-            function = aot_function(
-                on_tensors,
-                fw_compiler=compiler,
-                inference_compiler=compiler,
-                decompositions=decompositions,
-                keep_inference_input_mutations=True,
-                dynamic=self.dynamic,
-            )
-            return function(*(leaves[i] for i in places))
-
-        return run
+        function = aot_function(
+            on_tensors,
+            fw_compiler=compiler,
+            inference_compiler=compiler,
+            decompositions=decompositions,
+            keep_inference_input_mutations=True,
+            dynamic=self.dynamic,
+        )
+        return lambda *args, **kwargs: function(*(tree_leaves((args, kwargs))[i] for i in places))
 
     def note(self, gm: torch.fx.GraphModule, *_: Any) -> None:
         """The compiler's hook: keeps the overloads of the graph."""
