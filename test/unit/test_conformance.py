@@ -86,7 +86,6 @@ FLOAT32 = [
     "nn.functional.mse_loss",
     "nn.functional.pad.constant",
     "nn.functional.relu",
-    "nn.functional.scaled_dot_product_attention",
     "nn.functional.silu",
     "nonzero",
     "permute",
