@@ -59,7 +59,7 @@ typecheck: $(NATIVE) $(DEPS_TEST) $(DEPS_LINT)
 	$(BIN)/pyright
 
 sanitize: $(NATIVE) $(DEPS_TEST)
-	bash native/sanitize.sh
+	PYTHON=$(BIN)/python bash native/sanitize.sh
 
 wheel: $(NATIVE)
 	rm -rf build/wheel
