@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 from xdsl.dialects.builtin import (
     AnyFloat,
     BytesAttr,
+    ComplexType,
     DenseIntOrFPElementsAttr,
     IntegerType,
     TensorType,
@@ -88,7 +89,9 @@ def readable(value: DenseIntOrFPElementsAttr[Any]) -> str | None:
     """A short constant as a reader writes it, None for long ones."""
     if len(value.data.data) == 0 or len(value) > _READABLE_ELEMENTS:
         return None
-    numbers = list(value.get_values())
+    numbers: list[Any] = list(value.get_values())
+    if isinstance(value.get_element_type(), ComplexType):
+        numbers = [complex(*pair) for pair in numbers]
     if value.get_element_type() == interned.i1:
         numbers = [bool(number) for number in numbers]
     elif value.get_element_type() == interned.f32:
@@ -288,7 +291,8 @@ def _tensor_data(tensor: proto.TensorDef) -> bytes:
 
 def _can_be_dense(type_: Attribute) -> bool:
     element = interned.element_type(type_)
-    return isinstance(element, AnyFloat | IntegerType) and storage_bytes(type_) is not None
+    is_number = isinstance(element, AnyFloat | IntegerType | ComplexType)
+    return is_number and storage_bytes(type_) is not None
 
 
 def file_weight(key: str, path: str, nbytes: int) -> WeightAttr:

@@ -153,6 +153,8 @@ def constant_tensor(op: GeOp, value: Any) -> torch.Tensor:
             raw = torch.frombuffer(bytearray(value.data.read()), dtype=torch.uint8)
             return raw.view(dtype).reshape(shape)
         values = list(value.get_values())
+        if dtype.is_complex:
+            values = [complex(*pair) for pair in values]
         if len(values) == 1:
             return torch.full(shape, values[0], dtype=dtype)
         return torch.tensor(values, dtype=dtype).reshape(shape)

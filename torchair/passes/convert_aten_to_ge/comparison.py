@@ -9,6 +9,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import element_types, interned
+from torchair.passes.convert_aten_to_ge.complex_numbers import complex_parts
 from torchair.passes.convert_aten_to_ge.operands import (
     compute,
     has_type,
@@ -66,6 +67,8 @@ def ne(self: Any, other: Any, out: Any) -> Any:
     element = _common_element(self, other)
     if element == interned.i1:
         return _different(self, other, out)
+    if element_types.is_complex(element):
+        return ge.call("LogicalNot", eq(self, other, out), out=out)
     return compute("NotEqual", self, other, out=out, element=element)
 
 
@@ -161,6 +164,9 @@ def _register_class(name: str, op: str, for_integers: str) -> None:
         element = ge.element(self)
         if element_types.is_floating(element):
             return compute(op, self, out=out, element=element)
+        if element_types.is_complex(element):
+            tests = [compute(op, p, out=out, element=ge.element(p)) for p in complex_parts(self)]
+            return ge.call("LogicalAnd" if op == "IsFinite" else "LogicalOr", *tests, out=out)
         return compute(for_integers, self, self, out=out, element=element)
 
 

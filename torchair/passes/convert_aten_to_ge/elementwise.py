@@ -24,7 +24,6 @@ from torchair.passes.convert_aten_to_ge.operands import (
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _SAME = {
-    "abs": "Abs",
     "acos": "Acos",
     "acosh": "Acosh",
     "asin": "Asin",
@@ -112,10 +111,21 @@ def round_decimals(self: Any, decimals: Any, out: Any) -> Any:
     return ge.cast_to(restored, element)
 
 
+@converts("abs(Tensor self) -> Tensor")
+def absolute(self: Any, out: Any) -> Any:
+    if element_types.is_complex(ge.element(self)):
+        return magnitude(self, out)
+    return compute("Abs", self, out=out)
+
+
+def magnitude(self: SSAValue, out: Attribute) -> SSAValue:
+    """Absolute values of complex numbers."""
+    return ge.call("ComplexAbs", self, Tout=interned.element_type(out), out=out)
+
+
 @converts("sgn(Tensor self) -> Tensor")
 def sgn(self: Any, out: Any) -> Any:
-    if element_types.is_complex(interned.element_type(out)):
-        raise ConversionError("GE has no sign of complex numbers", hint="use x / x.abs()")
+    """Of a complex number: the number of magnitude one in its direction, or zero."""
     return compute("Sign", self, out=out)
 
 
@@ -224,7 +234,9 @@ def div(self: Any, other: Any, out: Any) -> Any:
 
 def _is_power_of_two(value: Any) -> bool:
     """Dividing by these is multiplying by the inverse, whose exponent fits every float type."""
-    return math.isfinite(value) and abs(math.frexp(value)[0]) == 0.5 and 2**-8 < abs(value) < 2**8
+    if isinstance(value, complex) or not math.isfinite(value):
+        return False
+    return abs(math.frexp(value)[0]) == 0.5 and 2**-8 < abs(value) < 2**8
 
 
 @converts(

@@ -91,6 +91,8 @@ def rounded(value: float, element: Attribute) -> float:
 
     Floats that are too large become infinite, integers wrap, and a bool tells zero from the rest.
     """
+    if isinstance(value, complex):
+        return _rounded_complex(value, element)
     if element == interned.f16:
         try:
             return struct.unpack("e", struct.pack("e", value))[0]
@@ -105,6 +107,13 @@ def rounded(value: float, element: Attribute) -> float:
         return bool(value)
     if "int" in name:
         return _wrapped(int(value), int(name.lstrip("uint")), name.startswith("u"))
+    return value
+
+
+def _rounded_complex(value: complex, element: Attribute) -> Any:
+    single = interned.round_to_single
+    if element == interned.complex64:
+        return complex(single(value.real), single(value.imag))
     return value
 
 

@@ -22,17 +22,20 @@ import keyword
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.aten.torch_schema import mnemonic
 from torchair.errors import ConversionError
-from torchair.ir.schema import Schema
+from torchair.ir.schema import Role, Schema
 from torchair.passes.convert_aten_to_ge.auto import auto_converter
 
 FAMILIES = (
     "elementwise",
+    "special_functions",
+    "linear_algebra",
+    "complex_numbers",
     "comparison",
     "shape",
     "slicing",
@@ -57,6 +60,7 @@ FAMILIES = (
     "loss",
     "mutation",
     "foreach",
+    "fourier",
 )
 """Modules of this package that hold converters, loaded on first use."""
 
@@ -64,6 +68,9 @@ IGNORED = frozenset(
     ("layout", "device", "pin_memory", "memory_format", "non_blocking", "generator")
 )
 """Arguments without meaning in a GE graph: every tensor is dense, contiguous and on the device."""
+
+_SINGLE = (Role.REQUIRED, Role.OPTIONAL, Role.SCALAR)
+"""Parameters of one value."""
 
 ConverterFn = Callable[..., Any]
 
@@ -92,7 +99,7 @@ class Converter:
         for parameter, value in zip(schema.parameters, values, strict=True):
             name = argument_name(parameter.name)
             if name in self.declared:
-                arguments[name] = value
+                arguments[name] = _number(value) if parameter.role in _SINGLE else value
             elif parameter.name not in IGNORED and not _is_default(value, parameter.default):
                 raise ConversionError(
                     f"argument '{parameter.name}' of {schema.name} is not supported here",
@@ -111,6 +118,14 @@ def argument_name(parameter: str) -> str:
     this
     registry has another use for the word."""
     return f"{parameter}_" if parameter == "out" or keyword.iskeyword(parameter) else parameter
+
+
+def _number(value: Any) -> Any:
+    """A list of two numbers in the place of one value is a complex number."""
+    if isinstance(value, list):
+        real, imaginary = cast("list[float]", value)
+        return complex(real, imaginary)
+    return value
 
 
 def _is_default(value: Any, default: object) -> bool:

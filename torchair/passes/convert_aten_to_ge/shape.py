@@ -10,10 +10,11 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
-from torchair.ir import interned
+from torchair.ir import element_types, interned
 from torchair.ir.interned import DYNAMIC
 from torchair.ir.weights import WeightAttr
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.operands import has_type
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _POSITIVE = re.compile(r"[s\d*+ ()]+")
@@ -163,6 +164,12 @@ def view_dtype(self: Any, dtype: Any, out: Any) -> Any:
     """The bytes of a tensor read as another type; a size change moves into the last dimension."""
     if ge.element(self) == dtype:
         return self
+    if not all(has_type("Bitcast", t) for t in (ge.element(self), dtype)):
+        raise ConversionError(
+            "GE does not read the bytes of these types as one another",
+            found=f"{element_types.to_name(ge.element(self))} as {element_types.to_name(dtype)}",
+            hint="convert the values instead: x.to(dtype)",
+        )
     old, new = (geometry.bits(t) for t in (ge.element(self), dtype))
     if old == new:
         return ge.Bitcast(self, type=dtype, out=out)

@@ -34,6 +34,9 @@ from torchair.errors import EngineError
 
 FAMILIES = (
     "elementwise",
+    "special_functions",
+    "linear_algebra",
+    "complex_numbers",
     "comparison",
     "shape",
     "slicing",
@@ -55,6 +58,7 @@ FAMILIES = (
     "resampling",
     "loss",
     "mutation",
+    "fourier",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 
