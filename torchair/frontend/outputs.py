@@ -7,6 +7,7 @@ symbolic sizes are evaluated from the inputs' sizes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,7 @@ def _plan_one(
     if item in positions:
         return PassedThrough(positions[item])
     value = item.meta.get("val")
-    if value is None:
+    if value is None or _is_token(item):
         return Symbolic(None)
     if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
         if plan.symbols.knows(value.node.expr):
@@ -194,6 +195,14 @@ def _plan_one(
     if index == len(plan.computed):
         plan.computed.append(item)
     return Computed(index, not isinstance(value, torch.Tensor))
+
+
+def _is_token(node: Node) -> bool:
+    """Whether a result only orders effects; whoever called the graph drops it."""
+    if node.target is not operator.getitem or node.args[1] != 0:
+        return False
+    source = node.args[0]
+    return isinstance(source, Node) and source.target is torch.ops.higher_order.with_effects
 
 
 def _view_entry(

@@ -154,3 +154,11 @@ def nonzero(x: Tensor, transpose: bool, dtype: torch.dtype) -> Tensor:
 def where(x: Tensor) -> Tensor:
     require_data(x)
     return torch.nonzero(x)
+
+
+@kernel("OneHot")
+def one_hot(x: Tensor, depth: Tensor, on_value: Tensor, off_value: Tensor, axis: int) -> Tensor:
+    """A new dimension of size ``depth`` at ``axis`` that marks each index; others mark nothing."""
+    place = axis + x.dim() + 1 if axis < 0 else axis
+    line = torch.arange(ints(depth)[0]).reshape([-1] + [1] * (x.dim() - place))
+    return torch.where(x.long().unsqueeze(place) == line, on_value, off_value)
