@@ -22,9 +22,11 @@ from torchair.passes.convert_aten_to_ge.recipes import (
     like,
     rank,
     require,
-    scale,
     shape,
     unsqueeze,
+)
+from torchair.passes.convert_aten_to_ge.recipes import (
+    scale as scaled,
 )
 from torchair.passes.convert_aten_to_ge.registry import converts
 
@@ -100,7 +102,7 @@ def attention_backward(
     delta = ge.ReduceSum(product, [-1], keep_dims=True, out=rows)
     grad_weights = ge.BatchMatMul(grad_out, value, adj_x2=True, out=scores.type)
     centred = ge.Sub(grad_weights, delta, out=scores.type)
-    grad_scores = _scaled(ge.Mul(weights, centred, out=scores.type), factor)
+    grad_scores = scaled(ge.Mul(weights, centred, out=scores.type), factor)
     grad_query = ge.BatchMatMul(grad_scores, key, out=out[0])
     grad_key = ge.BatchMatMul(grad_scores, query, adj_x1=True, out=out[1])
     return grad_query, grad_key, grad_value
@@ -116,17 +118,24 @@ def _refuse_dropout(dropout_p: Any) -> None:
         )
 
 
-def _factor(query: SSAValue, given: Any) -> float:
-    size = shape(query)[-1]
+def _factor(query: SSAValue, given: Any) -> Any:
+    """The factor of the scores: a number, or a 0-d tensor when the head size is symbolic."""
+    size = ge.size(query, -1)
     if given is not None:
-        return float(given)
-    if size == interned.DYNAMIC:
-        raise ConversionError("the head size of attention must be static")
-    return float(size) ** -0.5
+        return given
+    if isinstance(size, int):
+        return float(size) ** -0.5
+    element = ge.element(query)
+    return ge.Rsqrt(ge.cast_to(size, element), out=interned.tensor([], element))
 
 
-def _scaled(value: SSAValue, factor: float) -> SSAValue:
-    return scale(value, factor)
+def _static_factor(factor: Any) -> float:
+    if isinstance(factor, SSAValue):
+        raise ConversionError(
+            "flash attention with a symbolic scale or head size",
+            hint="make the head size static: torch._dynamo.mark_static(query, -1)",
+        )
+    return float(factor)
 
 
 def _match_heads(query: SSAValue, value: SSAValue) -> SSAValue:
@@ -145,11 +154,11 @@ def _match_heads(query: SSAValue, value: SSAValue) -> SSAValue:
 
 
 def _scores(
-    query: SSAValue, key: SSAValue, is_causal: bool, mask: SSAValue | None, factor: float
+    query: SSAValue, key: SSAValue, is_causal: bool, mask: SSAValue | None, factor: Any
 ) -> SSAValue:
     require("BatchMatMul", query, key)
     type_ = like(query.type, [*shape(query)[:-1], shape(key)[-2]])
-    scores = _scaled(ge.BatchMatMul(query, key, adj_x2=True, out=type_), factor)
+    scores = scaled(ge.BatchMatMul(query, key, adj_x2=True, out=type_), factor)
     minus_infinity = ge.current().constant(float("-inf"), ge.element(query))
     if is_causal:
         hidden = _upper_triangle([ge.size(query, -2), ge.size(key, -2)])
@@ -205,7 +214,7 @@ def _flash(
     query: SSAValue,
     key: SSAValue,
     value: SSAValue,
-    factor: float,
+    factor: Any,
     masks: dict[str, Any],
     out: list[Attribute],
 ) -> Any:
@@ -217,7 +226,7 @@ def _flash(
         key,
         value,
         shift,
-        scale_value=factor,
+        scale_value=_static_factor(factor),
         head_num=shape(query)[1],
         input_layout="BNSD",
         out=types,
@@ -235,7 +244,7 @@ def _flash_grad(
     inputs: tuple[SSAValue, ...],
     forward: SSAValue,
     logsumexp: SSAValue,
-    factor: float,
+    factor: Any,
     masks: dict[str, Any],
     out: list[Attribute],
 ) -> Any:
@@ -251,7 +260,7 @@ def _flash_grad(
         softmax_max=maximum,
         softmax_sum=filled(1.0, sizes, interned.f32),
         attention_in=forward,
-        scale_value=factor,
+        scale_value=_static_factor(factor),
         head_num=shape(query)[1],
         input_layout="BNSD",
         out=(*out, like(query.type, [0])),
