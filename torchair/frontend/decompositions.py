@@ -15,7 +15,9 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 
 from torchair.frontend.conditional_decompositions import conditional_decompositions
 from torchair.frontend.fx_import import aten_name
+from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
+from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.passes.convert_aten_to_ge.registry import converters
 
 _EXTRA = [
@@ -176,4 +178,5 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    return {**table, **conditional_decompositions(), **OWN_DECOMPOSITIONS}
+    own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL}
+    return {**table, **conditional_decompositions(), **own}
