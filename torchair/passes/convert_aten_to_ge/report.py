@@ -9,6 +9,7 @@ from xdsl.ir import Operation
 
 from torchair.errors import ConversionError, TorchairError, UnsupportedOpError
 from torchair.ir.calls import CallOp
+from torchair.ir.interned import DYNAMIC
 from torchair.ir.location import source_of
 from torchair.ir.schema import Role, Schema
 
@@ -62,6 +63,7 @@ class Failures:
         title = f"{op.name}: {error.what}"
         if error.expected is not None or error.found is not None:
             title += f" (expected {error.expected}, found {error.found})"
+        title = title.replace(str(DYNAMIC), "?")
         group = self.errors.setdefault(title, _Group(title, _signature(op)))
         group.add(op)
         self.first = self.first or error
