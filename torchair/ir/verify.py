@@ -35,6 +35,15 @@ def verify_module(module: ModuleOp) -> None:
     _verify_region(module.body, set(), module)
 
 
+def verify_op(op: CallOp) -> None:
+    """Check one operation without regions, dominance apart.
+
+    Raises:
+        VerifyError: naming the operation and its source line.
+    """
+    _verify_signature(op, operands_of(op))
+
+
 def _verify_region(region: Region, visible: set[SSAValue], parent: Operation) -> None:
     blocks = list(region.blocks)
     if len(blocks) > 1:

@@ -8,8 +8,9 @@ from typing import Any
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
-from torchair.ir import interned
+from torchair.ir import element_types, interned
 from torchair.passes.convert_aten_to_ge.comparison import select
+from torchair.passes.convert_aten_to_ge.complex_numbers import is_complex
 from torchair.passes.convert_aten_to_ge.elementwise import clamp
 from torchair.passes.convert_aten_to_ge.operands import (
     compute,
@@ -27,8 +28,10 @@ def _test(op: str, value: Any, bound: float) -> SSAValue:
 
 
 def _lacks(op: str, out: Attribute) -> bool:
-    """Whether a result type is float64 and a GE operator stops at float32."""
-    return interned.element_type(out) == interned.f64 and not has_type(op, interned.f64)
+    """Whether a result type is float64 or complex and a GE operator stops at float32."""
+    element = interned.element_type(out)
+    is_wide = element == interned.f64 or element_types.is_complex(element)
+    return is_wide and not has_type(op, element)
 
 
 @converts("relu(Tensor self) -> Tensor")
@@ -115,12 +118,12 @@ def silu_backward(grad_output: Any, self: Any, out: Any) -> Any:
 
 @converts("sigmoid_backward(Tensor grad_output, Tensor output) -> Tensor")
 def sigmoid_backward(grad_output: Any, output: Any, out: Any) -> Any:
-    return compute("SigmoidGrad", output, grad_output, out=out)
+    return compute("SigmoidGrad", output, grad_output, out=out, complex_conj=is_complex(out))
 
 
 @converts("tanh_backward(Tensor grad_output, Tensor output) -> Tensor")
 def tanh_backward(grad_output: Any, output: Any, out: Any) -> Any:
-    return compute("TanhGrad", output, grad_output, out=out)
+    return compute("TanhGrad", output, grad_output, out=out, complex_conj=is_complex(out))
 
 
 @converts("leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor")

@@ -80,6 +80,14 @@ def conjugate(value: SSAValue) -> SSAValue:
     return ge.call("Conj", value, out=value.type)
 
 
+def magnitude_of(value: SSAValue) -> SSAValue:
+    """Absolute values of complex numbers; real ones as they are."""
+    if not is_complex(value):
+        return value
+    part = real_type(value.type)
+    return ge.call("ComplexAbs", value, Tout=interned.element_type(part), out=part)
+
+
 @converts("complex(Tensor real, Tensor imag) -> Tensor")
 def complex_(real: Any, imag: Any, out: Any) -> Any:
     return complex_of(real, imag, out)

@@ -27,13 +27,14 @@ from xdsl.rewriter import Rewriter
 
 from torchair.dialects.ge import builder as ge
 from torchair.dialects.ge.builder import GraphBuilder
-from torchair.errors import ConversionError, TorchairError
+from torchair.errors import ConversionError, TorchairError, VerifyError
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.conversion import argument_attributes, build_function
 from torchair.ir.interned import element_type
 from torchair.ir.location import describe
 from torchair.ir.private import append_op, set_type
+from torchair.ir.verify import verify_op
 from torchair.passes.convert_aten_to_ge import registry
 from torchair.passes.convert_aten_to_ge.report import Failures
 
@@ -109,13 +110,29 @@ class _Conversion:
             return
         arguments = [_map(v, values) for v in op.arguments()]
         types = [_tensor_form(r.type) for r in op.results]
+        last = self.block.last_op
         try:
             results = converter(op.schema, arguments, types)
             self._bind(op, results, types, values)
+            self._check_new(last)
+        except VerifyError as error:
+            self._fail(op, values, _refused(error))
         except TorchairError as error:
             self._fail(op, values, error)
         except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
             self._fail(op, values, _unexpected(op, error))
+
+    def _check_new(self, last: Operation | None) -> None:
+        """Check what a converter appended: GE's lists of dtypes are a law.
+
+        Raises:
+            VerifyError: an operation is malformed.
+        """
+        op = self.block.first_op if last is None else last.next_op
+        while op is not None:
+            if isinstance(op, CallOp):
+                verify_op(op)
+            op = op.next_op
 
     def _bind(
         self, op: CallOp, results: Any, types: Sequence[Attribute], values: dict[SSAValue, Any]
@@ -170,6 +187,17 @@ class _Conversion:
         inputs = [a.type for a in self.block.args]
         types = [v.type for v in returned]
         self.target.function_type = self.target.function_type.from_lists(inputs, types)
+
+
+def _refused(error: VerifyError) -> ConversionError:
+    """GE does not take what a converter made of this call, mostly because of a dtype."""
+    what = error.what.partition(" is malformed: ")[2] or error.what
+    found = ConversionError(
+        what,
+        hint="cast the operands (x.to(torch.float32) or x.to(torch.int32)) before this call",
+    )
+    found.__cause__ = error
+    return found
 
 
 def _unexpected(op: CallOp, error: Exception) -> ConversionError:

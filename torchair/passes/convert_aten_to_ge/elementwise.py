@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
+from torchair.passes.convert_aten_to_ge.complex_numbers import is_complex, magnitude_of
 from torchair.passes.convert_aten_to_ge.operands import (
     REDUCED,
     compute,
@@ -113,14 +114,7 @@ def round_decimals(self: Any, decimals: Any, out: Any) -> Any:
 
 @converts("abs(Tensor self) -> Tensor")
 def absolute(self: Any, out: Any) -> Any:
-    if element_types.is_complex(ge.element(self)):
-        return magnitude(self, out)
-    return compute("Abs", self, out=out)
-
-
-def magnitude(self: SSAValue, out: Attribute) -> SSAValue:
-    """Absolute values of complex numbers."""
-    return ge.call("ComplexAbs", self, Tout=interned.element_type(out), out=out)
+    return magnitude_of(self) if is_complex(self) else compute("Abs", self, out=out)
 
 
 @converts("sgn(Tensor self) -> Tensor")
@@ -360,6 +354,9 @@ def addcdiv(self: Any, tensor1: Any, tensor2: Any, out: Any, value: Any = 1) -> 
 
 def _scaled_pair(op: str, self: Any, first: Any, second: Any, value: Any, out: Any) -> SSAValue:
     element = interned.element_type(out)
+    if element_types.is_complex(element):
+        pair = compute("Mul" if op == "Addcmul" else "RealDiv", first, second, out=out)
+        return _add_scaled(self, pair, value, out)
     if loses_precision(value, element):
         wide = with_element(out, interned.f32)
         return ge.cast_to(compute(op, self, first, second, value, out=wide), element)

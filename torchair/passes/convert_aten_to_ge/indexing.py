@@ -12,6 +12,7 @@ from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.ir.interned import DYNAMIC
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.complex_numbers import is_complex
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import reshape_to
 from torchair.passes.convert_aten_to_ge.slicing import slice_dim
@@ -152,14 +153,19 @@ def take(self: Any, index: Any, out: Any) -> Any:
 
 @converts("nonzero(Tensor self) -> Tensor")
 def nonzero(self: Any, out: Any) -> Any:
-    return ge.NonZero(self, out=out)
+    return ge.NonZero(_marks(self), out=out)
+
+
+def _marks(value: SSAValue) -> SSAValue:
+    """What NonZero takes: it knows no complex numbers."""
+    return ge.cast_to(value, interned.i1) if is_complex(value) else value
 
 
 @converts("nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor")
 def nonzero_static(self: Any, size: Any, out: Any, fill_value: Any = -1) -> Any:
     """The first positions that are not zero, filled up to a fixed number."""
     rank = geometry.rank(self)
-    found = ge.NonZero(self, out=interned.tensor([DYNAMIC, rank], interned.i64))
+    found = ge.NonZero(_marks(self), out=interned.tensor([DYNAMIC, rank], interned.i64))
     filler = ge.Fill([size, rank], fill_value, out=out)
     joined = ge.ConcatV2([found, filler], 0, N=2, out=found.type)
     return slice_dim(joined, 0, 0, size, 1, out)

@@ -137,7 +137,21 @@ def is_number(value: Any) -> bool:
 
 def operand(value: Any, element: Attribute) -> SSAValue:
     """A tensor of exactly this element type: a number becomes a constant, another type a cast."""
-    return number(value, element) if is_number(value) else ge.cast_to(value, element)
+    if is_number(value):
+        return number(value, element)
+    if element_types.is_complex(ge.element(value)) and not _holds_complex(element):
+        raise ConversionError(
+            "a complex operand of a function of real numbers",
+            expected=element_types.to_name(element),
+            found=element_types.to_name(ge.element(value)),
+            hint="take the real and imaginary parts (x.real, x.imag) and compute with these",
+        )
+    return ge.cast_to(value, element)
+
+
+def _holds_complex(element: Attribute) -> bool:
+    """Whether converting a complex number keeps both parts, or asks whether it is zero."""
+    return element == interned.i1 or element_types.is_complex(element)
 
 
 def compute(

@@ -7,6 +7,7 @@ and bernoulli of a tensor have the same distribution, but other numbers).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
+from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.complex_numbers import is_complex, real_type
 from torchair.passes.convert_aten_to_ge.creation import filled_like
 from torchair.passes.convert_aten_to_ge.operands import (
     compute,
@@ -41,9 +44,28 @@ def _shape_input(self: SSAValue) -> SSAValue | list[int]:
 def _draw(op: str, sizes: Sequence[Any] | SSAValue, out: Attribute) -> SSAValue:
     """Floating-point numbers of a standard distribution."""
     element = interned.element_type(out)
+    if is_complex(out):
+        return _draw_complex(op, sizes, out)
     kind = interned.f32 if element == interned.bf16 else element
     shape = sizes if isinstance(sizes, SSAValue) else list(sizes)
     return ge.cast_to(ge.call(op, shape, dtype=kind, out=with_element(out, kind)), element)
+
+
+def _draw_complex(
+    op: str, sizes: Sequence[Any] | SSAValue, out: Attribute, factor: float = 1, offset: float = 0
+) -> SSAValue:
+    """Both parts are drawn; normal ones have half of the variance each."""
+    known = geometry.shape(out)
+    pairs = interned.tensor([*known, 2], interned.element_type(real_type(out)))
+    if isinstance(sizes, SSAValue):
+        rank = interned.tensor([len(known) + 1], interned.i64)
+        drawn = _draw(op, ge.ConcatV2([sizes, ge.sizes([2])], 0, N=2, out=rank), pairs)
+    else:
+        drawn = _draw(op, [*sizes, 2], pairs)
+    if op == "RandomStandardNormal":
+        factor = factor / math.sqrt(2)
+    drawn = _affine(drawn, factor, offset, pairs)
+    return ge.Bitcast(drawn, type=interned.element_type(out), out=out)
 
 
 def _register_distribution(name: str, op: str) -> None:
@@ -64,6 +86,8 @@ _register_distribution("randn", "RandomStandardNormal")
     "uniform(Tensor self, float from=0., float to=1., *, Generator? generator=None) -> Tensor"
 )
 def uniform(self: Any, out: Any, from_: Any = 0.0, to: Any = 1.0) -> Any:
+    if is_complex(out):
+        return _draw_complex("RandomUniform", _shape_input(self), out, to - from_, from_)
     unit = _draw("RandomUniform", _shape_input(self), out)
     return _affine(unit, to - from_, from_, out)
 
@@ -73,6 +97,8 @@ def uniform(self: Any, out: Any, from_: Any = 0.0, to: Any = 1.0) -> Any:
     "-> Tensor"
 )
 def normal_functional(self: Any, out: Any, mean: Any = 0.0, std: Any = 1.0) -> Any:
+    if is_complex(out):
+        return _draw_complex("RandomStandardNormal", _shape_input(self), out, std, mean)
     return _affine(_draw("RandomStandardNormal", _shape_input(self), out), std, mean, out)
 
 

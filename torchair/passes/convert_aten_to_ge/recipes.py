@@ -134,11 +134,13 @@ def scale(value: SSAValue, factor: Any) -> SSAValue:
         return ge.Mul(
             value, ge.cast_to(cast("SSAValue", factor), ge.element(value)), out=value.type
         )
-    if not isinstance(factor, int | float):
-        raise ConversionError("a complex factor", found=factor, hint="multiply by a tensor")
     if factor == 1:
         return value
     element = ge.element(value)
+    if isinstance(factor, complex):
+        if not element_types.is_complex(element):
+            raise ConversionError("a complex factor", found=factor, hint="multiply by a tensor")
+        return ge.Mul(value, factor, out=value.type)
     if element_types.is_floating(element) and has_type("Muls", element):
         return ge.Muls(value, value=float(factor), out=value.type)
     return ge.Mul(value, factor, out=value.type)

@@ -10,6 +10,12 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.comparison import as_bool, select
+from torchair.passes.convert_aten_to_ge.complex_numbers import (
+    complex_of,
+    complex_parts,
+    is_complex,
+    magnitude_of,
+)
 from torchair.passes.convert_aten_to_ge.operands import (
     REDUCED,
     compute,
@@ -66,7 +72,10 @@ def sum_dims(self: Any, out: Any, dim: Any = None, keepdim: Any = False, dtype: 
     "mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
 )
 def mean(self: Any, out: Any, dim: Any = None, keepdim: Any = False, dtype: Any = None) -> Any:
-    return reduce("ReduceMean", self, dim, out, keepdim)
+    """Into a 16-bit type from another one, eager computes in float32."""
+    element = interned.element_type(out)
+    narrows = element in REDUCED and ge.element(self) != element
+    return reduce("ReduceMean", self, dim, out, keepdim, interned.f32 if narrows else None)
 
 
 @converts(
@@ -254,6 +263,14 @@ def _composed_variance(
 ) -> tuple[SSAValue, SSAValue]:
     """Variance and mean by their definitions, for what GE's operators do not take."""
     element = ge.element(self)
+    if is_complex(self):
+        parts = [
+            _var_mean(p, dim, correction, keepdim, with_element(out, ge.element(p)))
+            for p in complex_parts(self)
+        ]
+        (first, real), (second, imaginary) = parts
+        mean_type = with_element(real.type, element)
+        return compute("Add", first, second, out=out), complex_of(real, imaginary, mean_type)
     if element in REDUCED:
         wide = with_element(out, interned.f32)
         pair = _composed_variance(ge.cast_to(self, interned.f32), dim, correction, keepdim, wide)
@@ -348,7 +365,7 @@ def linalg_vector_norm(
     self: Any, out: Any, ord: Any = 2, dim: Any = None, keepdim: Any = False, dtype: Any = None
 ) -> Any:
     element = interned.element_type(out)
-    value = ge.cast_to(self, element)
+    value = ge.cast_to(magnitude_of(self), element)
     axes = axes_of(self, dim)
     if has_type("LpNormV2", element) and axes:
         return ge.call(

@@ -69,12 +69,17 @@ def swish_grad(grad: Tensor, x: Tensor, y: Tensor, scale: float) -> Tensor:
 
 @kernel("SigmoidGrad")
 def sigmoid_grad(y: Tensor, dy: Tensor, complex_conj: bool) -> Tensor:
-    return aten.sigmoid_backward(dy, y.conj() if complex_conj else y)
+    return aten.sigmoid_backward(dy, _slope_of(y, complex_conj))
 
 
 @kernel("TanhGrad")
 def tanh_grad(y: Tensor, dy: Tensor, complex_conj: bool) -> Tensor:
-    return aten.tanh_backward(dy, y.conj() if complex_conj else y)
+    return aten.tanh_backward(dy, _slope_of(y, complex_conj))
+
+
+def _slope_of(y: Tensor, complex_conj: bool) -> Tensor:
+    """PyTorch's gradients conjugate the slope of complex numbers always."""
+    return y if complex_conj or not y.is_complex() else y.conj_physical()
 
 
 @kernel("LeakyRelu")
