@@ -43,8 +43,20 @@ _ATTRIBUTES: dict[Any, Sequence[str]] = {
     ),
     aten._adaptive_avg_pool2d.default: ("output_size",),
     aten._adaptive_avg_pool3d.default: ("output_size",),
+    aten.linalg_vector_norm.default: ("ord",),
+    aten.elu.default: ("alpha", "scale", "input_scale"),
+    aten.elu_backward.default: ("alpha", "scale", "input_scale"),
+    aten.celu.default: ("alpha",),
+    aten.leaky_relu.default: ("negative_slope",),
+    aten.leaky_relu_backward.default: ("negative_slope",),
+    aten.softplus.default: ("beta", "threshold"),
+    aten.softplus_backward.default: ("beta", "threshold"),
+    aten.softshrink.default: ("lambd",),
+    aten.softshrink_backward.default: ("lambd",),
+    aten.hardshrink.default: ("lambd",),
+    aten.hardshrink_backward.default: ("lambd",),
 }  # fmt: skip
-"""Arguments declared SymInt in PyTorch that are attributes in GE."""
+"""Arguments that may be symbolic in PyTorch and are attributes in GE."""
 
 
 @cache
@@ -73,23 +85,26 @@ def _specialised(
     places = [positions[name] for name in names]
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        given = list(args)
+        given, named = list(args), dict(kwargs)
         for place, name in zip(places, names, strict=True):
             if place < len(given):
-                given[place] = _integers(given[place])
-            elif name in kwargs:
-                kwargs[name] = _integers(kwargs[name])
-        if any(new is not old for new, old in zip(given, args, strict=True)):
-            return op(*given, **kwargs)
+                given[place] = _static(given[place])
+            elif name in named:
+                named[name] = _static(named[name])
+        pairs = [*zip(given, args, strict=True), *((named[n], kwargs[n]) for n in kwargs)]
+        if any(new is not old for new, old in pairs):
+            return op(*given, **named)
         return NotImplemented if otherwise is None else otherwise(*given, **kwargs)
 
     return run
 
 
-def _integers(value: Any) -> Any:
-    """The value itself when it holds no symbolic integer."""
+def _static(value: Any) -> Any:
+    """The value itself when it holds no symbolic number."""
     if isinstance(value, torch.SymInt):
         return int(value)
+    if isinstance(value, torch.SymFloat):
+        return float(value)
     if isinstance(value, list | tuple) and any(isinstance(v, torch.SymInt) for v in value):
         return [int(v) for v in value]
     return value

@@ -51,6 +51,7 @@ _MEANS = _aten(
     "mean mean.dim softmax.int log_softmax.int linalg_vector_norm norm.ScalarOpt_dim_dtype "
     "norm.ScalarOpt_dtype"
 )
+_AVERAGES = _aten("mean mean.dim")
 _SOFTMAX = _aten("_softmax _log_softmax")
 _SELECTORS = ("mask", "condition")
 """Parameters that choose elements; they keep their type."""
@@ -131,9 +132,13 @@ class _Promotion:
             op.properties.pop("dtype", None)
 
     def mean(self, op: CallOp) -> None:
-        """Reductions over floats: ``dtype`` is the type to convert to first."""
+        """Reductions over floats: ``dtype`` is the type to convert to first.
+
+        Not for averages into 16-bit types, which eager computes in float32.
+        """
         target = element_type(op.results[0].type)
-        self._convert_operands(op, target)
+        if op.name not in _AVERAGES or target not in (interned.f16, interned.bf16):
+            self._convert_operands(op, target)
         if element_type(op.operands[0].type) == target:
             op.properties.pop("dtype", None)
 

@@ -252,12 +252,19 @@ def select_scatter(self: Any, src: Any, dim: Any, index: Any, out: Any) -> Any:
     size = geometry.size_at(self, dim)
     if isinstance(index, int) and index < 0 and size != DYNAMIC:
         index += size
+    if not isinstance(index, int):
+        index = _from_front(index, ge.size(self, dim))
     sizes = list(geometry.shape(self))
     sizes[dim] = 1
     row_type = interned.tensor(sizes, ge.element(self))
     row = ge.Unsqueeze(ge.cast_to(src, ge.element(self)), axes=[dim], out=row_type)
     after = INT64_MAX if index == -1 else geometry.plus(index, 1)
     return _join_around(self, row, dim, index, after, out)
+
+
+def _from_front(index: SSAValue, size: Any) -> Any:
+    """A symbolic index, which may be negative, counted from the front."""
+    return ge.FloorMod(index, size, out=interned.tensor([], interned.i64))
 
 
 @converts(
@@ -294,11 +301,13 @@ def select_backward(grad_output: Any, input_sizes: Any, dim: Any, index: Any, ou
     dim = geometry.axis(dim, rank)
     if geometry.size_at(out, dim) == 1:
         return ge.Unsqueeze(grad_output, axes=[dim], out=out)
+    shape = geometry.resolve(out, input_sizes)
+    if not isinstance(index, int):
+        index = _from_front(index, shape[dim])
     begin: list[Any] = [0] * rank
     limit: list[Any] = [INT64_MAX] * rank
     begin[dim] = index
     limit[dim] = INT64_MAX if index == -1 else geometry.plus(index, 1)
-    shape = geometry.resolve(out, input_sizes)
     return ge.StridedSliceGrad(
         shape, begin, limit, [1] * rank, grad_output, shrink_axis_mask=1 << dim, out=out
     )

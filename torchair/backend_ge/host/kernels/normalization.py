@@ -61,8 +61,10 @@ def group_norm_grad(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients that are not required are zero."""
     _require_channels_first("GroupNormGrad", data_format)
+    if x.numel() == 0:
+        return torch.zeros_like(x), torch.zeros_like(gamma), torch.zeros_like(gamma)
     batch, channels = x.shape[:2]
-    inner = x[0, 0].numel() if batch and channels else 0
+    inner = x[0, 0].numel()
     wanted = [dx_is_require, dgamma_is_require, dbeta_is_require]
     grads = aten.native_group_norm_backward(
         dy.contiguous(), x, mean, rstd, gamma, batch, channels, inner, num_groups, wanted
