@@ -108,3 +108,23 @@ def test_gradient_of_group_norm_of_nothing(dynamic: bool) -> None:
 
     empty = torch.zeros(0, 4, 3, 3)
     check(function, empty, empty, torch.ones(4), dynamic=dynamic)
+
+
+POLYNOMIALS = [
+    *(f"chebyshev_polynomial_{letter}" for letter in "tuvw"),
+    *(f"shifted_chebyshev_polynomial_{letter}" for letter in "tw"),
+    "hermite_polynomial_h",
+    "hermite_polynomial_he",
+    "laguerre_polynomial_l",
+    "legendre_polynomial_p",
+]
+DEGREES = torch.tensor([[-1.0], [0.0], [1.0], [2.0], [5.0], [8.0]])
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_polynomial(name: str) -> None:
+    function = getattr(special, name)
+    points = torch.tensor([-2.5, -1.0, -0.3, 0.0, 0.7, 1.0, 1.5])
+    check(lambda x: [function(x, n) for n in (-1, 0, 1, 5)], points, exact=False)
+    if "chebyshev" in name:
+        check(function, points, DEGREES, dynamic=True, exact=False)

@@ -17,6 +17,7 @@ from torchair.frontend.conditional_decompositions import conditional_decompositi
 from torchair.frontend.fx_import import aten_name
 from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
+from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
 from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.passes.convert_aten_to_ge.registry import converters
 
@@ -222,5 +223,5 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL}
+    own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL, **POLYNOMIALS}
     return {**table, **conditional_decompositions(), **own}
