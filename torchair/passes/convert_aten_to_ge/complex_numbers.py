@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
-from torchair.passes.convert_aten_to_ge.operands import compute, number, with_element
+from torchair.passes.convert_aten_to_ge.operands import compute, is_number, number, with_element
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _REAL_TYPES: dict[Attribute, Attribute] = {
@@ -119,13 +119,15 @@ def imag(self: Any) -> Any:
     "conj_physical(Tensor self) -> Tensor",
     "prims::conj_physical(Tensor self) -> Tensor",
 )
-def conj(self: Any) -> Any:
+def conj(self: Any, out: Any) -> Any:
+    if is_number(self):
+        return number(complex(self).conjugate(), interned.element_type(out))
     return conjugate(self) if is_complex(self) else self
 
 
 @converts("prims::conj(Tensor(a) a) -> Tensor(a)")
-def prims_conj(a: Any) -> Any:
-    return conj(a)
+def prims_conj(a: Any, out: Any) -> Any:
+    return conj(a, out)
 
 
 @converts(

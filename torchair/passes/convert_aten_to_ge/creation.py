@@ -14,6 +14,7 @@ from torchair.ir import element_types, interned
 from torchair.passes.convert_aten_to_ge.comparison import select
 from torchair.passes.convert_aten_to_ge.operands import (
     REDUCED,
+    converted,
     has_type,
     is_number,
     operand,
@@ -63,7 +64,9 @@ def filled_like(self: Any, value: Any, out: Attribute) -> SSAValue:
     return filled(sizes, value, out)
 
 
-def _is_exact_single(value: float) -> bool:
+def _is_exact_single(value: complex) -> bool:
+    if isinstance(value, complex):
+        return False
     return interned.round_to_single(float(value)) == value and abs(value) <= 2**24
 
 
@@ -254,7 +257,7 @@ _register_indices("triu_indices", False)
 
 @converts("prims::convert_element_type(Tensor a, ScalarType dtype) -> Tensor")
 def convert_element_type(a: Any, dtype: Any, out: Any) -> Any:
-    return operand(a, interned.element_type(out))
+    return converted(a, interned.element_type(out))
 
 
 @converts(
@@ -262,7 +265,7 @@ def convert_element_type(a: Any, dtype: Any, out: Any) -> Any:
     "bool? pin_memory=None, bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor"
 )
 def to_copy(self: Any, out: Any, dtype: Any = None) -> Any:
-    return operand(self, interned.element_type(out))
+    return converted(self, interned.element_type(out))
 
 
 @converts("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor")

@@ -81,12 +81,12 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
     return sizes
 
 
-def number(value: float, element: Attribute) -> SSAValue:
+def number(value: complex, element: Attribute) -> SSAValue:
     """A 0-d constant: the number converted to the type as PyTorch does."""
     return ge.current().constant(rounded(value, element), element)
 
 
-def rounded(value: float, element: Attribute) -> float:
+def rounded(value: complex, element: Attribute) -> Any:
     """The value of a number in an element type.
 
     Floats that are too large become infinite, integers wrap, and a bool tells zero from the rest.
@@ -147,6 +147,11 @@ def operand(value: Any, element: Attribute) -> SSAValue:
             hint="take the real and imaginary parts (x.real, x.imag) and compute with these",
         )
     return ge.cast_to(value, element)
+
+
+def converted(value: Any, element: Attribute) -> SSAValue:
+    """A tensor converted on request; of complex numbers, real types keep the real part."""
+    return number(value, element) if is_number(value) else ge.cast_to(value, element)
 
 
 def _holds_complex(element: Attribute) -> bool:
