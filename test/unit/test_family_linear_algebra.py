@@ -71,6 +71,8 @@ CASES: list[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...]]] = [
     ),
     ("triangular_old", lambda b, a: torch.triangular_solve(b, a, False, True), ((4, 2), (4, 4))),
     ("householder", lambda a, t: linalg.householder_product(a, t[..., 0]), ((5, 3), (3, 1))),
+    ("ormqr", lambda a, t, b: torch.ormqr(a, t[..., 0], b), ((5, 3), (3, 1), (5, 2))),
+    ("matrix_exp", linalg.matrix_exp, ((2, 3, 3),)),
     ("pinv", linalg.pinv, ((2, 5, 3),)),
     ("matrix_power", lambda a: linalg.matrix_power(a, -2), ((3, 3),)),
     ("cross", lambda a, b: linalg.cross(a, b, dim=0), ((3, 4), (3, 1))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -188,6 +189,47 @@ def _cross(self: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return _CROSS(self, other, dim=dim)
 
 
+def _ormqr(
+    self: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False
+) -> Tensor:
+    """A matrix times the product of reflections I - tau v v^H (or its adjoint)."""
+    if not left:
+        return _ormqr(self, input2, input3.mH, transpose=not transpose).mH
+    rows, columns = self.shape[-2:]
+    unit = torch.eye(rows, columns, dtype=self.dtype, device=self.device)
+    vectors = self.tril(-1) + unit
+    found = input3
+    order = range(int(input2.shape[-1]))
+    for k in order if transpose else reversed(order):
+        vector = vectors.narrow(-1, k, 1)
+        factor = input2.narrow(-1, k, 1).unsqueeze(-1)
+        factor = factor.conj() if transpose else factor
+        found = found - factor * vector @ (vector.mH @ found)
+    return found
+
+
+_EXP_DEGREE, _EXP_DOUBLINGS = 20, 14
+"""Taylor terms for a norm of at most 2, and how often its exponential may be squared."""
+
+
+def _matrix_exp(self: Tensor) -> Tensor:
+    """Scaling and squaring with a Taylor polynomial; each matrix is squared as often as its norm
+    asks for, at most 14 times; nan for a 1-norm above 2**15."""
+    if self.shape[-1] == 0:
+        return self.clone()
+    norm = self.abs().sum(-2).amax(-1)[..., None, None]
+    needed = torch.where(norm > 2, norm, 2.0).log2().ceil() - 1
+    needed = needed.clamp(0, _EXP_DOUBLINGS)
+    scaled = self * torch.exp2(-needed)
+    unit = torch.eye(self.shape[-1], dtype=self.dtype, device=self.device).expand(self.shape)
+    found = unit
+    for k in range(_EXP_DEGREE, 0, -1):
+        found = unit + scaled @ found / k
+    for k in range(_EXP_DOUBLINGS):
+        found = torch.where(needed > k, found @ found, found)
+    return torch.where(norm <= 2 ** (_EXP_DOUBLINGS + 1), found, math.nan)
+
+
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.lu_unpack.default: _lu_unpack,
     aten.linalg_lu_solve.default: _lu_solve,
@@ -200,5 +242,7 @@ OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.linalg_pinv.atol_rtol_tensor: _pinv,
     aten.linalg_householder_product.default: _householder_product,
     aten.linalg_cross.default: _cross,
+    aten.ormqr.default: _ormqr,
+    aten.linalg_matrix_exp.default: _matrix_exp,
 }
 """Decompositions by OpOverload; NotImplemented leaves a call whole."""
