@@ -14,13 +14,14 @@ import fnmatch
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from conformance.drafting import update
 from conformance.expectations import breaches, load_expectations
 from conformance.harness import PASS, SKIP, Outcome
 from conformance.samples import DTYPES, MODES, Group, groups, operators
-from conformance.summary import read_results, summarize
+from conformance.summary import counted, read_results, summarize
 from conformance.sweep import Plan, prepare_process, run_group, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shard", default="0/1", help="part I/N of the operators")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "conformance.jsonl")
     parser.add_argument("--summary", type=Path, help="print the tables of a result file, and stop")
+    parser.add_argument(
+        "--rerun", action="store_true", help="only the groups that failed in --results; merge"
+    )
     parser.add_argument("--update", type=Path, help="rewrite expectations.toml from a result file")
     parser.add_argument("--strict", action="store_true", help="fail on anything unexpected")
     return parser.parse_args()
@@ -76,22 +80,11 @@ def main() -> int:
         seconds=options.seconds,
         processes=options.processes,
     )
-    todo = chosen_groups(options)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
+    todo, earlier = chosen_groups(options), list[Outcome]()
+    if options.rerun:
+        todo, earlier = failed_groups(todo, read_results(options.results))
     start = time.monotonic()
-    detailed = len({g.op for g in todo}) <= DETAILED
-    with options.results.open("w", encoding="utf-8") as file:
-
-        def observe(outcome: Outcome) -> None:
-            file.write(json.dumps(outcome.as_record()) + "\n")
-            file.flush()
-            if detailed and outcome.status not in (PASS, SKIP):
-                print_failure(outcome)
-
-        if detailed and options.processes == 1:
-            outcomes = run_here(todo, plan, observe)
-        else:
-            outcomes = sweep(todo, plan, observe)
+    outcomes = [*earlier, *run(todo, earlier, plan, options.results)]
     print(summarize(outcomes))
     print(f"{time.monotonic() - start:.0f} s, results in {options.results}")
     if not options.strict:
@@ -101,15 +94,42 @@ def main() -> int:
     return 1 if found else 0
 
 
-def run_here(todo: list[Group], plan: Plan, observe: object) -> list[Outcome]:
+def failed_groups(todo: list[Group], before: list[Outcome]) -> tuple[list[Group], list[Outcome]]:
+    """The groups with a failure, and the outcomes of all others."""
+    failed = {o.group for o in counted(before) if o.status != PASS}
+    todo = [group for group in todo if group in failed]
+    again = set(todo)
+    return todo, [o for o in before if o.group not in again]
+
+
+def run(todo: list[Group], earlier: list[Outcome], plan: Plan, results: Path) -> list[Outcome]:
+    """Run groups and write all outcomes; the file is replaced when everything has run."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    growing = results.with_suffix(".part")
+    detailed = len({g.op for g in todo}) <= DETAILED
+    with growing.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(outcome.as_record()) + "\n" for outcome in earlier)
+
+        def observe(outcome: Outcome) -> None:
+            file.write(json.dumps(outcome.as_record()) + "\n")
+            file.flush()
+            if detailed and outcome.status not in (PASS, SKIP):
+                print_failure(outcome)
+
+        here = detailed and plan.processes == 1
+        outcomes = run_here(todo, plan, observe) if here else sweep(todo, plan, observe)
+    growing.replace(results)
+    return outcomes
+
+
+def run_here(todo: list[Group], plan: Plan, observe: Callable[[Outcome], None]) -> list[Outcome]:
     """Without worker processes, so that a debugger works."""
     prepare_process()
     outcomes: list[Outcome] = []
     for group in todo:
-        for run in run_group(group, plan):
-            outcomes.append(run())
-            if callable(observe):
-                observe(outcomes[-1])
+        for sample in run_group(group, plan):
+            outcomes.append(sample())
+            observe(outcomes[-1])
     return outcomes
 
 

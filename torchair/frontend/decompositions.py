@@ -181,8 +181,9 @@ def _histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """Counts per bin; a range of zero width means the range of the data."""
     values = self.reshape(-1)
     if min == max:
-        ends = torch.stack([values.amin(), values.amax()])
-        lower, upper = torch.where(ends[0] == ends[1], ends + ends.new_tensor([-1, 1]), ends)
+        lower, upper = values.amin(), values.amax()
+        widening = (lower == upper).to(values.dtype)
+        lower, upper = lower - widening, upper + widening
     else:
         lower, upper = (values.new_full((), end) for end in (min, max))
     inside = (values >= lower) & (values <= upper)
