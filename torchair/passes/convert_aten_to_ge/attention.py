@@ -15,16 +15,8 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
-from torchair.passes.convert_aten_to_ge.recipes import (
-    all_sizes,
-    filled,
-    has_type,
-    like,
-    rank,
-    require,
-    shape,
-    unsqueeze,
-)
+from torchair.passes.convert_aten_to_ge.geometry import all_sizes, rank, shape
+from torchair.passes.convert_aten_to_ge.recipes import filled, has_type, like, require, unsqueeze
 from torchair.passes.convert_aten_to_ge.recipes import (
     scale as scaled,
 )

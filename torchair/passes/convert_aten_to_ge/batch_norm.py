@@ -13,7 +13,8 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
-from torchair.passes.convert_aten_to_ge.recipes import empty, filled, require, shape, unsqueeze
+from torchair.passes.convert_aten_to_ge.geometry import shape
+from torchair.passes.convert_aten_to_ge.recipes import empty, filled, require, unsqueeze
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _MISSING_AXES = {2: [2, 3], 3: [3], 4: [], 5: []}

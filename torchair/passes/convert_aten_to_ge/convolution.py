@@ -14,13 +14,11 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
+from torchair.passes.convert_aten_to_ge.geometry import Size, rank, shape
 from torchair.passes.convert_aten_to_ge.recipes import (
-    Size,
     element_name,
     like,
-    rank,
     require,
-    shape,
     static_ints,
     unsqueeze,
     with_ones,

@@ -30,7 +30,7 @@ def transposed(value: SSAValue, conjugate: bool = True) -> SSAValue:
     source, was_transposed = recipes.untransposed(value)
     if was_transposed and not (conjugate and is_complex(value)):
         return source
-    sizes = [*recipes.shape(value)]
+    sizes = [*geometry.shape(value)]
     sizes[-2:] = sizes[-1], sizes[-2]
     last = len(sizes) - 1
     perm = [*range(last - 1), last, last - 1]
@@ -47,11 +47,11 @@ def _adjoint_form(value: SSAValue) -> tuple[SSAValue, bool]:
 
 def _batch_sizes(values: Sequence[SSAValue]) -> list[geometry.Size]:
     """Sizes of the broadcast dimensions before the last two."""
-    count = max(recipes.rank(v) for v in values) - 2
+    count = max(geometry.rank(v) for v in values) - 2
     found: list[geometry.Size] = [1] * count
     for position in range(count):
         for value in values:
-            dim = position - count + recipes.rank(value) - 2
+            dim = position - count + geometry.rank(value) - 2
             if dim >= 0 and geometry.symbols(value)[dim] != 1:
                 found[position] = ge.size(value, dim)
                 break
@@ -60,7 +60,7 @@ def _batch_sizes(values: Sequence[SSAValue]) -> list[geometry.Size]:
 
 def _with_batch(value: SSAValue, batch: Sequence[geometry.Size]) -> SSAValue:
     """A value broadcast to leading sizes, which are those of one of the operands."""
-    rank = recipes.rank(value)
+    rank = geometry.rank(value)
     own = [ge.size(value, dim) for dim in range(rank - 2)]
     if len(own) == len(batch) and all(a is b or a == b for a, b in zip(own, batch, strict=True)):
         return value
@@ -80,7 +80,7 @@ def _same_batch(*values: SSAValue) -> list[SSAValue]:
 
 def _status(matrix: SSAValue, out: Attribute) -> SSAValue:
     """The zeros of ``info``: one per matrix."""
-    sizes = [ge.size(matrix, dim) for dim in range(recipes.rank(matrix) - 2)]
+    sizes = [ge.size(matrix, dim) for dim in range(geometry.rank(matrix) - 2)]
     return recipes.filled(0, sizes, interned.element_type(out))
 
 
@@ -108,7 +108,7 @@ def _cholesky(matrix: SSAValue, upper: bool, out: Attribute) -> SSAValue:
 
 def transposed_type(type_: Attribute) -> Attribute:
     """A matrix type with the last two sizes exchanged."""
-    sizes = [*recipes.shape(type_)]
+    sizes = [*geometry.shape(type_)]
     sizes[-2:] = sizes[-1], sizes[-2]
     return recipes.like(type_, sizes)
 
@@ -131,10 +131,10 @@ def qr(A: Any, out: Any, mode: Any = "reduced") -> Any:
     recipes.require("Qr", A)
     if mode != "r":
         return ge.Qr(A, full_matrices=mode == "complete", out=tuple(out))
-    rows, columns = recipes.shape(A)[-2:]
+    rows, columns = geometry.shape(A)[-2:]
     known = interned.DYNAMIC not in (rows, columns)
     inner = min(rows, columns) if known else interned.DYNAMIC
-    q_type = recipes.like(A.type, [*recipes.shape(A)[:-1], inner])
+    q_type = recipes.like(A.type, [*geometry.shape(A)[:-1], inner])
     _, upper = ge.Qr(A, full_matrices=False, out=(q_type, out[1]))
     return recipes.empty(interned.element_type(out[0])), upper
 
@@ -187,7 +187,7 @@ def _lu(matrix: SSAValue, out: Attribute, pivot: bool = True) -> tuple[SSAValue,
             found=f"pivot={pivot}, {rows} x {columns}",
             hint="use torch.linalg.qr for a matrix that is not square",
         )
-    order = recipes.like(interned.tensor([], interned.i32), recipes.shape(out)[:-1])
+    order = recipes.like(interned.tensor([], interned.i32), geometry.shape(out)[:-1])
     return ge.Lu(matrix, output_idx_type=interned.i32, out=(out, order))
 
 
@@ -204,9 +204,9 @@ def lu_factor_ex(A: Any, out: Any, pivot: Any = True, check_errors: Any = False)
 def lu(A: Any, out: Any, pivot: Any = True) -> Any:
     p_type, l_type, u_type = out
     factors, order = _lu(A, u_type, pivot)
-    rank = recipes.rank(A)
+    rank = geometry.rank(A)
     strict = ge.Tril(factors, diagonal=-1, out=l_type)
-    ones = recipes.filled(1, recipes.all_sizes(factors)[:-1], ge.element(A))
+    ones = recipes.filled(1, geometry.all_sizes(factors)[:-1], ge.element(A))
     lower = ge.MatrixSetDiag(strict, ones, out=l_type)
     depth = ge.size(A, rank - 1)
     element = ge.element(A)
@@ -243,7 +243,7 @@ def solve_ex(A: Any, B: Any, out: Any, left: Any = True, check_errors: Any = Fal
 def _solved(matrix: SSAValue, right: SSAValue, left: bool, out: Attribute) -> SSAValue:
     is_vector = _is_vector_of(matrix, right)
     if is_vector:
-        right = recipes.unsqueeze(right, [recipes.rank(right)])
+        right = recipes.unsqueeze(right, [geometry.rank(right)])
     if not left:
         matrix = transposed(matrix, conjugate=False)
         right = transposed(right, conjugate=False)
@@ -251,13 +251,13 @@ def _solved(matrix: SSAValue, right: SSAValue, left: bool, out: Attribute) -> SS
     matrix, adjoint = _adjoint_form(matrix)
     found = ge.MatrixSolve(matrix, right, adjoint=adjoint, out=right.type)
     if is_vector:
-        return ge.Squeeze(found, axis=[recipes.rank(found) - 1], out=out)
+        return ge.Squeeze(found, axis=[geometry.rank(found) - 1], out=out)
     return found if left else transposed(found, conjugate=False)
 
 
 def _is_vector_of(matrix: SSAValue, right: SSAValue) -> bool:
     """Whether the right-hand side is one vector per matrix."""
-    if recipes.rank(right) == 1:
+    if geometry.rank(right) == 1:
         return True
     return geometry.symbols(right) == geometry.symbols(matrix)[:-1]
 
@@ -287,7 +287,7 @@ def triangular(
     """Solves ``op(matrix) X = right``, or ``X op(matrix) = right``, for a triangular matrix."""
     recipes.require("MatrixTriangularSolve", matrix)
     if unitriangular:
-        ones = recipes.filled(1, recipes.all_sizes(matrix)[:-1], ge.element(matrix))
+        ones = recipes.filled(1, geometry.all_sizes(matrix)[:-1], ge.element(matrix))
         matrix = ge.MatrixSetDiag(matrix, ones, out=matrix.type)
     if not left:
         transpose, right = not transpose, transposed(right, conjugate=False)
@@ -349,8 +349,8 @@ def cholesky_solve(
 @converts("linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor")
 def cross(self: Any, other: Any, out: Any, dim: Any = -1) -> Any:
     recipes.require("Cross", self, other)
-    rank = recipes.rank(out)
-    axis = recipes.axis(dim, rank)
+    rank = geometry.rank(out)
+    axis = geometry.axis(dim, rank)
     sizes = [_wider_size(self, other, d - rank) for d in range(rank)]
     operands = [
         v if geometry.symbols(v) == geometry.symbols(out) else ge.BroadcastTo(v, sizes, out=out)
@@ -362,7 +362,7 @@ def cross(self: Any, other: Any, out: Any, dim: Any = -1) -> Any:
 def _wider_size(one: SSAValue, other: SSAValue, dim: int) -> geometry.Size:
     """The broadcast size at a dimension counted from the end."""
     for value in (one, other):
-        rank = recipes.rank(value)
+        rank = geometry.rank(value)
         if rank + dim >= 0 and geometry.symbols(value)[dim] != 1:
             return ge.size(value, rank + dim)
     return 1

@@ -9,14 +9,13 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
+from torchair.passes.convert_aten_to_ge.geometry import rank, shape
 from torchair.passes.convert_aten_to_ge.recipes import (
     filled,
     has_type,
     like,
-    rank,
     require,
     scale,
-    shape,
     unsqueeze,
 )
 from torchair.passes.convert_aten_to_ge.registry import converts

@@ -9,16 +9,8 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import element_types, interned
-from torchair.passes.convert_aten_to_ge.recipes import (
-    Size,
-    axis,
-    filled,
-    has_type,
-    like,
-    rank,
-    require,
-    shape,
-)
+from torchair.passes.convert_aten_to_ge.geometry import Size, axis, rank, shape
+from torchair.passes.convert_aten_to_ge.recipes import filled, has_type, like, require
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _EPSILONS = {"float32": 2.0**-23, "float64": 2.0**-52, "float16": 2.0**-10, "bfloat16": 2.0**-7}

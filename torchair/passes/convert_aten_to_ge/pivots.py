@@ -7,7 +7,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
-from torchair.passes.convert_aten_to_ge import recipes
+from torchair.passes.convert_aten_to_ge import geometry, recipes
 from torchair.passes.convert_aten_to_ge.operands import with_element
 
 _DYNAMIC_LEVELS = 16
@@ -21,7 +21,7 @@ def pivots_of(order: SSAValue) -> SSAValue:
     ``order[order[i]]``, ... that is at least i: rows below i have been moved along that chain. It
     is found by doubling: tables of where 2**k steps lead and the largest row on the way.
     """
-    type_, size = order.type, recipes.shape(order)[-1]
+    type_, size = order.type, geometry.shape(order)[-1]
     levels = _DYNAMIC_LEVELS if size == interned.DYNAMIC else max(size - 1, 0).bit_length()
     tables = [(order, order)]
     for _ in range(levels - 1):
@@ -43,12 +43,12 @@ def pivots_of(order: SSAValue) -> SSAValue:
 
 
 def _at(table: SSAValue, index: SSAValue) -> SSAValue:
-    return ge.GatherElements(table, index, dim=recipes.rank(table) - 1, out=index.type)
+    return ge.GatherElements(table, index, dim=geometry.rank(table) - 1, out=index.type)
 
 
 def _positions(order: SSAValue) -> SSAValue:
     """0, 1, .. n - 1 as int32 [n]."""
-    count = ge.size(order, recipes.rank(order) - 1)
+    count = ge.size(order, geometry.rank(order) - 1)
     if isinstance(count, int):
         return ge.current().constant(list(range(count)), interned.i32)
     ends = [ge.current().constant(n, interned.i64) for n in (0, 1)]
@@ -58,9 +58,9 @@ def _positions(order: SSAValue) -> SSAValue:
 
 def info_of(factors: SSAValue, out: Attribute) -> SSAValue:
     """``info`` of LU factors [.., n, n]: the first zero pivot, from 1, or 0 (int32 [..])."""
-    sizes = recipes.shape(factors)
+    sizes = geometry.shape(factors)
     if sizes[-1] == 0:
-        return recipes.filled(0, recipes.all_sizes(factors)[:-2], interned.i32)
+        return recipes.filled(0, geometry.all_sizes(factors)[:-2], interned.i32)
     diagonal = ge.MatrixDiagPart(factors, out=recipes.like(factors.type, sizes[:-1]))
     marks = interned.tensor(sizes[:-1], interned.i1)
     zero = ge.current().constant(0, ge.element(factors))

@@ -12,40 +12,10 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
+from torchair.passes.convert_aten_to_ge.geometry import Size, shape
 
 _CONSTANT_LIMIT = 4096
 """Largest number of elements that ``filled`` writes into the graph."""
-
-Size = SSAValue | int
-"""A size: an int when static, else a 0-d int64 tensor."""
-
-
-def shape(value: SSAValue | Attribute) -> tuple[int, ...]:
-    """Sizes of a value or type, ``DYNAMIC`` where symbolic.
-
-    Raises:
-        ConversionError: the rank is unknown.
-    """
-    type_ = value.type if isinstance(value, SSAValue) else value
-    found = interned.shape_of(type_)
-    if found is None:
-        raise ConversionError("the rank of an operand is unknown", found=type_)
-    return found
-
-
-def rank(value: SSAValue | Attribute) -> int:
-    """Number of dimensions."""
-    return len(shape(value))
-
-
-def axis(dim: int, rank: int) -> int:
-    """A dimension counted from the front; a scalar is treated as having one dimension."""
-    return dim + max(rank, 1) if dim < 0 else dim
-
-
-def all_sizes(value: SSAValue) -> list[Size]:
-    """Every size of a value."""
-    return [ge.size(value, dim) for dim in range(rank(value))]
 
 
 def static_ints(values: Sequence[Any], what: str) -> list[int]:

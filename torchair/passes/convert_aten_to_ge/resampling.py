@@ -16,14 +16,12 @@ from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.ir.interned import round_to_single
+from torchair.passes.convert_aten_to_ge.geometry import all_sizes, rank, shape
 from torchair.passes.convert_aten_to_ge.recipes import (
-    all_sizes,
     filled,
     has_type,
     like,
-    rank,
     require,
-    shape,
     static_ints,
     unsqueeze,
     with_ones,

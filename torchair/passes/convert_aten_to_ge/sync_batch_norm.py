@@ -9,15 +9,8 @@ from xdsl.ir import SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.batch_norm import normalized
-from torchair.passes.convert_aten_to_ge.recipes import (
-    all_sizes,
-    filled,
-    like,
-    rank,
-    require,
-    shape,
-    unsqueeze,
-)
+from torchair.passes.convert_aten_to_ge.geometry import all_sizes, rank, shape
+from torchair.passes.convert_aten_to_ge.recipes import filled, like, require, unsqueeze
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 
