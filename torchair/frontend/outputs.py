@@ -19,6 +19,7 @@ from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from torchair.errors import EngineError, UnsupportedOpError
+from torchair.frontend.fake_types import tensor_type
 
 
 class SymbolTable:
@@ -208,7 +209,12 @@ def _is_token(node: Node) -> bool:
 def _view_entry(
     value: torch.Tensor, bases: dict[int, int], positions: dict[Node, int], symbols: SymbolTable
 ) -> ViewOfInput | None:
-    """The output as a view of an input, when it shares storage and type with one."""
+    """The output as a view of an input, when it shares storage and type with one.
+
+    Raises:
+        UnsupportedOpError: the output is sparse, or the place of the view depends on data.
+    """
+    tensor_type(value)  # refuses what the IR has no type for
     index = bases.get(value.untyped_storage()._cdata)
     if index is None:
         return None
