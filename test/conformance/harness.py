@@ -217,7 +217,7 @@ class _Trial:
     def call(self, function: Callable[..., Any], value: int = 0) -> Any:
         args, kwargs = self.sample.fresh()
         seed(value)
-        result = function(*args, **kwargs)
+        result = self.sample.defined(function(*args, **kwargs))
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         return result, given
 

@@ -59,13 +59,30 @@ class Group:
         return f"{self.op}{' in-place' if self.inplace else ''} {self.dtype} {self.mode}"
 
 
+def _whole(result: Any) -> Any:
+    return result
+
+
+FREE_SIGNS = frozenset(("linalg.eig", "linalg.eigh", "linalg.svd", "svd"))
+"""Operators whose vectors are defined up to a sign or phase, which OpInfo's samples take away."""
+
+
+FREE_PLACES = {"kthvalue": ("k", "dim", "keepdim"), "mode": ("dim", "keepdim")}
+"""Operators that may return the place of any of several equal values, with their parameters."""
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One call: ``function(*args, **kwargs)``; never written, use ``fresh``."""
+    """One call: ``function(*args, **kwargs)``; never written, use ``fresh``.
+
+    Args:
+        defined: maps a result to what the operator defines of it, e.g. vectors without their sign.
+    """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    defined: Callable[[Any], Any] = _whole
 
     def fresh(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments that may be written; strides and aliasing are kept."""
@@ -130,7 +147,7 @@ def samples_of(group: Group, limit: int | None = None) -> dict[int, Sample]:
     function = op.inplace_variant if group.inplace else op
     seed()
     found = [
-        Sample(function, (s.input, *s.args), dict(s.kwargs))
+        Sample(function, (s.input, *s.args), dict(s.kwargs), _defined(group, s))
         for s in op.sample_inputs("cpu", DTYPES[group.dtype], requires_grad=False)
         if not (group.inplace and s.broadcasts_input)
     ]
@@ -139,6 +156,22 @@ def samples_of(group: Group, limit: int | None = None) -> dict[int, Sample]:
     if limit is not None and count > limit:
         chosen = sorted({i * (count - 1) // max(1, limit - 1) for i in range(limit)})
     return {i: found[i] for i in chosen}
+
+
+def _defined(group: Group, sample: Any) -> Callable[[Any], Any]:
+    """What the operator defines of its result."""
+    if group.op in FREE_SIGNS:
+        return sample.output_process_fn_grad
+    if group.op not in FREE_PLACES or sample.input.dim() == 0:
+        return _whole
+    given = {**dict(zip(FREE_PLACES[group.op], sample.args, strict=False)), **sample.kwargs}
+    dim, keepdim = given.get("dim", -1), given.get("keepdim", False)
+
+    def values_and_what_is_there(result: Any) -> Any:
+        values, places = result
+        return values, sample.input.gather(dim, places if keepdim else places.unsqueeze(dim))
+
+    return values_and_what_is_there
 
 
 def seed(value: int = 0) -> None:

@@ -207,6 +207,16 @@ def test_a_missing_converter_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> 
     assert outcome.status == PASS or outcome.cause == "aten.relu"
 
 
+def test_a_place_among_equal_values_is_free_but_must_hold_the_value() -> None:
+    samples = samples_of(Group("mode", "int64", "static"))
+    sample = next(s for s in samples.values() if s.args[0].dim() > 1)
+    values, places = sample.function(*sample.args, **sample.kwargs)
+    compare(sample.defined((values, places)), sample.defined((values, places)), {})
+    with pytest.raises(Mismatch):
+        wrong = (places + 1) % sample.args[0].shape[-1]
+        compare(sample.defined((values, wrong)), sample.defined((values, places)), {})
+
+
 def test_a_slow_sample_times_out() -> None:
     def slow(x: torch.Tensor) -> torch.Tensor:
         time.sleep(5)
