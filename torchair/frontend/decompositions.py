@@ -14,10 +14,12 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 
 from torchair.frontend.conditional_decompositions import conditional_decompositions
+from torchair.frontend.counting_decompositions import OWN_DECOMPOSITIONS as COUNTING
 from torchair.frontend.fx_import import aten_name
 from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
+from torchair.frontend.pooling_decompositions import OWN_DECOMPOSITIONS as POOLING
 from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.passes.convert_aten_to_ge.registry import converters
 
@@ -177,124 +179,10 @@ def _rrelu_with_noise(
     return self * slope, slope
 
 
-def _histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """Counts per bin; a range of zero width means the range of the data."""
-    values = self.reshape(-1)
-    if min == max:
-        lower, upper = values.amin(), values.amax()
-        widening = torch.eq(lower, upper).to(values.dtype)
-        lower, upper = lower - widening, upper + widening
-    else:
-        lower, upper = (values.new_full((), end) for end in (min, max))
-    inside = (values >= lower) & (values <= upper)
-    place = ((values - lower) / (upper - lower) * bins).floor().clamp(0, bins - 1)
-    counted = inside.to(self.dtype)
-    index = torch.where(inside, place, torch.zeros_like(place)).to(torch.int64)
-    return self.new_zeros(bins).scatter_add(0, index, counted)
-
-
 def _empty_permuted(size: list[int], physical_layout: list[int], **kw: Any) -> Tensor:
     kept = {k: v for k, v in kw.items() if k in ("dtype", "device") and v is not None}
     places = [physical_layout.index(i) for i in range(len(size))]
     return torch.empty([size[i] for i in physical_layout], **kept).permute(places)
-
-
-def _adaptive_max_pool3d(self: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """Windows of unequal length repeat their last element, which changes neither maximum nor place.
-
-    Shapes: [..., depth, height, width] to [..., *output_size], twice.
-    """
-    sizes = [int(n) for n in self.shape[-3:]]
-    columns = [_windows(n, m, self.device) for n, m in zip(sizes, output_size, strict=True)]
-    place = torch.arange(math.prod(sizes), device=self.device).reshape(sizes)
-    values, place = (_take_windows(x, columns) for x in (self, place))
-    pooled, local = values.max(-1)
-    picked = place.expand(values.shape).gather(-1, local.unsqueeze(-1)).squeeze(-1)
-    return pooled, picked
-
-
-def _windows(size: int, count: int, device: torch.device) -> Tensor:
-    """Positions of each adaptive window: [count, longest window]."""
-    longest = max(
-        (-(-(i + 1) * size // count) - i * size // count for i in range(count)), default=1
-    )
-    first = torch.arange(count, device=device) * size
-    last = (first + (size + count - 1)) // count - 1
-    row = torch.arange(longest, device=device)
-    return torch.minimum((first // count).unsqueeze(-1) + row, last.unsqueeze(-1))
-
-
-def _take_windows(values: Tensor, windows: list[Tensor]) -> Tensor:
-    """[..., d, h, w] to [..., count_d, count_h, count_w, elements of a window]."""
-    lead = values.dim() - 3
-    for i, window in enumerate(windows):
-        dim = lead + 2 * i
-        taken = values.index_select(dim, window.reshape(-1))
-        values = taken.unflatten(dim, window.shape)
-    order = [lead, lead + 2, lead + 4, lead + 1, lead + 3, lead + 5]
-    return values.permute([*range(lead), *order]).flatten(-3)
-
-
-_LONGEST_MODE = 4096
-"""Longest row whose elements are all compared with each other."""
-
-
-def _mode(self: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The smallest of the most frequent values of a row, and its last position."""
-    if self.dim() == 0:
-        return self.clone(), torch.zeros_like(self, dtype=torch.int64)
-    if self.shape[dim] > _LONGEST_MODE:
-        return NotImplemented
-    rows = self.movedim(dim, -1)
-    count = (rows.unsqueeze(-1) == rows.unsqueeze(-2)).to(torch.int32).sum(-1)
-    frequent = count == count.amax(-1, keepdim=True)
-    value = torch.where(frequent, rows, _greatest(self.dtype)).amin(-1, keepdim=True)
-    places = torch.arange(rows.shape[-1], device=self.device)
-    place = torch.where(frequent & (rows == value), places, -1).amax(-1, keepdim=True)
-    found = [x.movedim(-1, dim) if keepdim else x.squeeze(-1) for x in (value, place)]
-    return found[0], found[1]
-
-
-def _greatest(dtype: torch.dtype) -> Any:
-    if dtype is torch.bool:
-        return True
-    return float("inf") if dtype.is_floating_point else torch.iinfo(dtype).max
-
-
-def _histogram(
-    self: Tensor, bins: Tensor, *, weight: Tensor | None = None, density: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Weights per bin between increasing edges; the last edge belongs to the last bin."""
-    values = self.reshape(-1)
-    count = bins.shape[0] - 1
-    place = torch.searchsorted(bins, values, right=True) - 1
-    place = torch.where(values == bins[-1], count - 1, place)
-    inside = (place >= 0) & (place < count)
-    amount = inside.to(self.dtype) if weight is None else weight.reshape(-1) * inside
-    hist = self.new_zeros(count).scatter_add(0, torch.where(inside, place, 0), amount)
-    if density:
-        hist = hist / (hist.sum() * (bins[1:] - bins[:-1]))
-    return hist, bins.clone()
-
-
-def _histogram_of_count(
-    self: Tensor,
-    bins: int = 100,
-    *,
-    range: list[float] | None = None,
-    weight: Tensor | None = None,
-    density: bool = False,
-) -> tuple[Tensor, Tensor]:
-    lower: Any
-    upper: Any
-    lower, upper = range if range is not None else (self.amin(), self.amax())
-    if range is None:
-        widening = torch.eq(lower, upper).to(self.dtype) * 0.5
-        lower, upper = lower - widening, upper + widening
-    step = (upper - lower) / bins
-    index = torch.arange(bins + 1, device=self.device)
-    edges = torch.where(index <= bins // 2, lower + step * index, upper - step * (bins - index))
-    return _histogram(self, edges, weight=weight, density=density)
 
 
 _OWN: dict[Any, Callable[..., Any]] = {
@@ -309,20 +197,21 @@ _OWN: dict[Any, Callable[..., Any]] = {
     torch.ops.aten._pdist_forward.default: _pdist,
     torch.ops.aten.index_reduce.default: _index_reduce,
     torch.ops.aten.rrelu_with_noise_functional.default: _rrelu_with_noise,
-    torch.ops.aten.histc.default: _histc,
     torch.ops.aten.segment_reduce.default: _segment_reduce,
     torch.ops.aten.empty_permuted.default: _empty_permuted,
-    torch.ops.aten.adaptive_max_pool3d.default: _adaptive_max_pool3d,
-    torch.ops.aten.mode.default: _mode,
-    torch.ops.aten.histogram.bins_tensor: _histogram,
-    torch.ops.aten.histogram.bin_ct: _histogram_of_count,
 }
 """Where PyTorch has no decomposition; a converter of the operator takes precedence."""
 
 
 @cache
 def _core() -> dict[Any, Callable[..., Any]]:
-    return {**core_aten_decompositions(), **get_decompositions(_EXTRA), **_OWN}
+    return {
+        **core_aten_decompositions(),
+        **get_decompositions(_EXTRA),
+        **_OWN,
+        **COUNTING,
+        **POOLING,
+    }
 
 
 def default_decompositions() -> dict[Any, Callable[..., Any]]:
