@@ -5,12 +5,14 @@
     backend = torchair.get_npu_backend(compiler_config=torchair.CompilerConfig())
     model = torch.compile(model, backend=backend, dynamic=True)
 
-Importing this package has no side effects; everything is loaded on first use.
+Everything is loaded on first use. Importing this package after torch also defines the operators of
+``torch.ops.npu`` where torch_npu is not installed (see ``frontend/npu_operators``).
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 _EXPORTS = {
@@ -38,3 +40,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *_MODULES])
+
+
+if "torch" in sys.modules:
+    importlib.import_module("torchair.frontend.npu_operators").define_operators()

@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from torchair.config import CompilerConfig, Snapshot, apply_options
 from torchair.frontend.compile import CompiledGraph, compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.report import CompileReport
 from torchair.frontend.surfacing import surfaced
 from torchair.frontend.whole_operators import whole_operators
@@ -100,6 +101,7 @@ def get_npu_backend(
         compiler_config: options; defaults when None. Never modified.
         custom_decompositions: ``{OpOverload: function}``, overriding the defaults.
     """
+    define_operators()
     return NpuBackend(compiler_config, custom_decompositions)
 
 

@@ -1,4 +1,5 @@
-"""Index of ``table.txt``: one line per overload, ``schema @tags``, parsed on first use."""
+"""Index of ``table.txt`` (torch) and ``npu_table.txt`` (torch_npu): one line per overload,
+``schema @tags``, parsed on first use."""
 
 from __future__ import annotations
 
@@ -9,12 +10,17 @@ from torchair.dialects.aten.torch_schema import mnemonic, parse_schema
 from torchair.ir.schema import Schema
 
 TABLE = Path(__file__).with_name("table.txt")
-NAMESPACES = ("_c10d_functional", "aten", "prims", "quantized")
+NPU_TABLE = Path(__file__).with_name("npu_table.txt")
+NAMESPACES = ("_c10d_functional", "aten", "npu", "prims", "quantized")
 
 
 @cache
 def _index() -> dict[str, str]:
-    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    lines = [
+        line
+        for table in (TABLE, NPU_TABLE)
+        for line in table.read_text(encoding="utf-8").splitlines()
+    ]
     return {mnemonic(line[: line.index("(")]): line for line in lines if line[0] != "#"}
 
 

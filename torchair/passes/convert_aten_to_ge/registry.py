@@ -61,6 +61,7 @@ FAMILIES = (
     "mutation",
     "foreach",
     "fourier",
+    "npu_normalization",
 )
 """Modules of this package that hold converters, loaded on first use."""
 

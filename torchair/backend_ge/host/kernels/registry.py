@@ -59,6 +59,7 @@ FAMILIES = (
     "loss",
     "mutation",
     "fourier",
+    "npu_normalization",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 

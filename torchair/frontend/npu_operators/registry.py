@@ -1,0 +1,146 @@
+"""The table of implementations: one decorated function per operator of torch_npu.
+
+    @implements("npu_rms_norm")
+    def npu_rms_norm(input, gamma, epsilon=1e-6):
+        return kernels.rms_norm(input, gamma, epsilon)
+
+Schemas come from ``dialects/aten/npu_table.txt``; a function takes the schema's parameters by name
+and position. It is the CPU kernel, the meta function (it runs on fake tensors: no Python control
+flow on tensor values) and what the host device runs, at once. Numbers come from the host kernel of
+the GE operator that the converter builds, so there is one truth per operator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torchair.errors import ConfigError
+
+NAMESPACE = "npu"
+SCHEMAS = Path(__file__).parents[2] / "dialects" / "aten" / "npu_table.txt"
+"""Read as text: importing the dialect would load xDSL for everybody who imports torchair."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "normalization": ("npu_rms_norm", "npu_rms_norm_backward", "npu_add_rms_norm"),
+}
+"""Module of this package -> operators it implements; a module is loaded when one is first called.
+"""
+
+DIFFERENTIABLE = frozenset(("npu_rms_norm",))
+"""Operators of which a module declares ``gradient``."""
+
+Implementation = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """How an operator is differentiated: the two functions of ``torch.library.register_autograd``."""
+
+    save: Callable[..., None]
+    backward: Callable[..., Any]
+
+
+_implementations: dict[str, Implementation] = {}
+_gradients: dict[str, Gradient] = {}
+_library: list[torch.library.Library] = []
+
+
+def implements(name: str) -> Callable[[Implementation], Implementation]:
+    """Declare the implementation of an operator by its name, overload included."""
+
+    def register(function: Implementation) -> Implementation:
+        _implementations[name] = function
+        return function
+
+    return register
+
+
+def gradient(
+    name: str, *, save: Callable[..., None]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the backward formula of an operator listed in ``DIFFERENTIABLE``.
+
+    Args:
+        name: operator name.
+        save: ``setup_context`` of ``torch.library.register_autograd``.
+    """
+
+    def register(backward: Callable[..., Any]) -> Callable[..., Any]:
+        _gradients[name] = Gradient(save, backward)
+        return backward
+
+    return register
+
+
+def operators() -> list[str]:
+    """Names of all operators that have an implementation."""
+    return [name for names in FAMILIES.values() for name in names]
+
+
+@cache
+def is_torch_npu_installed() -> bool:
+    """Whether torch_npu defines these operators itself."""
+    return importlib.util.find_spec("torch_npu") is not None
+
+
+def define_operators() -> None:
+    """Define every operator of ``FAMILIES`` under ``torch.ops.npu``, once, unless torch_npu does.
+
+    Raises:
+        ConfigError: a name of ``FAMILIES`` is not in the schema table.
+    """
+    if _library or is_torch_npu_installed():
+        return
+    library = torch.library.Library(NAMESPACE, "FRAGMENT")
+    _library.append(library)
+    schemas = _schemas()
+    for family, names in FAMILIES.items():
+        for name in names:
+            if name not in schemas:
+                raise ConfigError(f"the schema table has no operator npu::{name}")
+            library.define(schemas[name], tags=(torch.Tag.pt2_compliant_tag,))
+            library.impl(name, _late(family, name), "CompositeExplicitAutograd")
+            if name in DIFFERENTIABLE:
+                _define_gradient(library, family, name)
+
+
+def _schemas() -> dict[str, str]:
+    """Schemas without their namespace, by operator name."""
+    lines = SCHEMAS.read_text(encoding="utf-8").splitlines()
+    texts = [line.removeprefix(f"{NAMESPACE}::") for line in lines if line[0] != "#"]
+    return {text[: text.index("(")]: text for text in texts}
+
+
+def _late(family: str, name: str) -> Implementation:
+    """The implementation, found when it is called."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        _load(family)
+        return _implementations[name](*args, **kwargs)
+
+    return call
+
+
+def _define_gradient(library: torch.library.Library, family: str, name: str) -> None:
+    def save(*args: Any, **kwargs: Any) -> None:
+        _load(family)
+        _gradients[name].save(*args, **kwargs)
+
+    def backward(*args: Any) -> Any:
+        return _gradients[name].backward(*args)
+
+    torch.library.register_autograd(
+        f"{NAMESPACE}::{name}", backward, setup_context=save, lib=library
+    )
+
+
+def _load(family: str) -> None:
+    importlib.import_module(f"torchair.frontend.npu_operators.{family}")
