@@ -42,7 +42,7 @@ Implementation = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """How an operator is differentiated: the two functions of ``torch.library.register_autograd``."""
+    """The two functions that ``torch.library.register_autograd`` takes."""
 
     save: Callable[..., None]
     backward: Callable[..., Any]
