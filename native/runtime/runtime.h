@@ -42,7 +42,8 @@ public:
 
 // Device memory for captured graphs. Captures that are given the same pool share its memory: what
 // the first one freed while it was captured, the next one may use. So their graphs must not run at
-// the same time, and each overwrites what the others left in the shared part.
+// the same time, and each overwrites what the others left in the shared part. Memory goes back to
+// the device when the pool is destroyed, so whoever uses its memory keeps the pool alive.
 class MemoryPool {
 public:
   virtual ~MemoryPool() = default;
@@ -53,8 +54,6 @@ public:
   virtual std::size_t bytes_in_use() const = 0;
   virtual std::size_t bytes_reserved() const = 0;
   virtual std::size_t bytes_peak() const = 0;
-  // Unused reserved memory goes back to the device. Returns its bytes.
-  virtual std::size_t trim() = 0;
 };
 
 class Event {
@@ -161,8 +160,13 @@ public:
   virtual std::shared_ptr<MemoryPool> create_pool() = 0;
   // Blocks until every stream is idle. Throws kCaptureModeNotSupport while a capture is on.
   virtual void synchronize() = 0;
-  // Replaces the calling thread's mode, kGlobal at first, and returns the one it had: a thread that
-  // sets kRelaxed may call what captures of other threads forbid.
+  // Copies between any two addresses and returns when that is done (aclrtMemcpy). A capture forbids
+  // it by its mode: kGlobal in every thread, kThreadLocal in its own thread, kRelaxed nowhere;
+  // throws kCaptureModeNotSupport then, and invalidates the capture.
+  virtual void copy(void* target, const void* source, std::size_t bytes) = 0;
+  // Replaces the calling thread's mode, kGlobal at first, and returns the one it had. A thread in
+  // kRelaxed may call what captures forbid by their mode, one in kThreadLocal what captures of
+  // other threads forbid.
   virtual CaptureMode exchange_thread_mode(CaptureMode mode) = 0;
 };
 

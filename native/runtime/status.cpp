@@ -70,7 +70,7 @@ CodeFacts facts_of(Code code) noexcept {
   case Code::kUpdateOpNotSupport:
     return {"ACL_ERROR_RT_FEATURE_NOT_SUPPORT_UPDATE_OP", "this operator cannot be updated"};
   case Code::kInternalError:
-    return {"ACL_ERROR_INTERNAL_ERROR", "the device failed"};
+    return {"ACL_ERROR_RT_INTERNAL_ERROR", "the device failed"};
   case Code::kModelExecute:
     return {"ACL_ERROR_RT_MODEL_EXECUTE", "a task of the graph failed"};
   case Code::kStreamCaptureInvalidated:

@@ -38,7 +38,7 @@ enum class Code : std::int32_t {
   kMemoryAllocation = 207001,
   kResourceAllocFail = 207005,
   kUpdateOpNotSupport = 207019,
-  kInternalError = 500000,
+  kInternalError = 507000,
   kModelExecute = 507011,
   kStreamCaptureInvalidated = 507903,
 };
