@@ -14,11 +14,12 @@ from torchair.ir.lazy import LazyContext
 
 def get_dialects() -> dict[str, Callable[[], Dialect]]:
     """Factories of the project's own dialects, by name."""
-    return {**get_aten_dialects(), "ge": _ge_dialect, "torchair": _torchair_dialect}
+    own = {"ge": _ge_dialect, "stream": _stream_dialect, "torchair": _torchair_dialect}
+    return {**get_aten_dialects(), **own}
 
 
 def make_context() -> LazyContext:
-    """A Context with builtin, func, the torch namespaces, ge and torchair, loaded on first use.
+    """A Context with builtin, func, the torch namespaces, ge, stream and torchair, loaded on use.
 
     Operators of custom namespaces are found when this process defined them (an import, or the
     ``#aten.schema`` attributes of the module being parsed).
@@ -41,6 +42,12 @@ def _ge_dialect() -> Dialect:
     from torchair.dialects.ge import get_ge_dialect
 
     return get_ge_dialect()
+
+
+def _stream_dialect() -> Dialect:
+    from torchair.dialects.stream import get_stream_dialect
+
+    return get_stream_dialect()
 
 
 def _torchair_dialect() -> Dialect:
