@@ -40,7 +40,8 @@ class PortEntry:
 
 
 # Operators whose entry in the dump is a builder signature, not a prototype, or is too narrow to be
-# of use: they carry any element type because they only move, name or describe data.
+# of use: they carry any element type because they only move, name or describe data. Below them,
+# operators that the dump lacks.
 OVERLAY: Final = """\
 array_ops | Data(x?: any) -> (y: any) {index: Int}
 array_ops | RefData(x?: any as T) -> (y: any as T) {index: Int = 0}
@@ -63,6 +64,11 @@ array_ops | Size(x: any) -> (y: int32|int64 from dtype) {dtype: Int = dtype(int3
 array_ops | Rank(x: any) -> (y: int32)
 array_ops | Empty(shape: int32|int64) -> (y: any from dtype) \
 {dtype: Int = dtype(int32), init: Bool = false}
+newer | GeGluGradV2(dy: float32|float16|bfloat16 as T, x: float32|float16|bfloat16 as T, gelu: \
+float32|float16|bfloat16 as T) -> (dx: float32|float16|bfloat16 as T) {dim: Int = -1, \
+approximate: Int = 1, activate_left: Bool = false}
+newer | GeluMul(x: float32|float16|bfloat16 as T) -> (y: float32|float16|bfloat16 as T) \
+{approximate: String = "none"}
 """
 
 # The dump's prototypes trail the kernels: these list float16 and float32 but not bfloat16, although

@@ -30,11 +30,41 @@ SCHEMAS = Path(__file__).parents[2] / "dialects" / "aten" / "npu_table.txt"
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "normalization": ("npu_rms_norm", "npu_rms_norm_backward", "npu_add_rms_norm"),
+    "activation": (
+        "npu_swiglu",
+        "npu_swiglu_backward",
+        "npu_clipped_swiglu",
+        "npu_geglu",
+        "npu_geglu_grad",
+        "npu_gelu",
+        "npu_gelu_backward",
+        "npu_gelu_mul",
+        "npu_fast_gelu",
+        "npu_fast_gelu_backward",
+        "fast_gelu",
+        "npu_silu",
+        "npu_silu_backward",
+        "npu_mish",
+        "npu_mish_backward",
+    ),
+    "rotary": ("npu_rotary_mul", "npu_rotary_mul_backward"),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
 """
 
-DIFFERENTIABLE = frozenset(("npu_rms_norm",))
+DIFFERENTIABLE = frozenset(
+    (
+        "npu_rms_norm",
+        "npu_swiglu",
+        "npu_geglu",
+        "npu_gelu",
+        "npu_fast_gelu",
+        "fast_gelu",
+        "npu_silu",
+        "npu_mish",
+        "npu_rotary_mul",
+    )
+)
 """Operators of which a module declares ``gradient``."""
 
 Implementation = Callable[..., Any]

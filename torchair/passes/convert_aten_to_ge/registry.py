@@ -62,6 +62,8 @@ FAMILIES = (
     "foreach",
     "fourier",
     "npu_normalization",
+    "npu_activation",
+    "npu_rotary",
 )
 """Modules of this package that hold converters, loaded on first use."""
 
@@ -86,6 +88,7 @@ class Converter:
         function: builds the ge operations and returns their values.
         declared: names of the parameters the function takes.
         wants_out: whether it takes the result types as ``out``.
+        takes_rest: whether it takes every other parameter by name (``**rest``).
     """
 
     name: str
@@ -93,13 +96,14 @@ class Converter:
     function: ConverterFn
     declared: frozenset[str]
     wants_out: bool
+    takes_rest: bool = False
 
     def __call__(self, schema: Schema, values: Sequence[Any], types: Sequence[Attribute]) -> Any:
         """Convert one call given a value per schema parameter and the result types."""
         arguments: dict[str, Any] = {}
         for parameter, value in zip(schema.parameters, values, strict=True):
             name = argument_name(parameter.name)
-            if name in self.declared:
+            if name in self.declared or self.takes_rest:
                 arguments[name] = _number(value) if parameter.role in _SINGLE else value
             elif parameter.name not in IGNORED and not _is_default(value, parameter.default):
                 raise ConversionError(
@@ -142,12 +146,15 @@ def converts(*schemas: str) -> Callable[[ConverterFn], ConverterFn]:
     """Register a function as the converter of one or several overloads."""
 
     def register(function: ConverterFn) -> ConverterFn:
-        names = list(inspect.signature(function).parameters)
-        declared = frozenset(n for n in names if n != "out")
+        parameters = inspect.signature(function).parameters
+        rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        declared = frozenset(n for n in parameters if n != "out")
         for text in schemas:
             qualified = text if "::" in text.split("(", 1)[0] else f"aten::{text}"
             name = mnemonic(qualified[: qualified.index("(")])
-            _converters[name] = Converter(name, qualified, function, declared, "out" in names)
+            _converters[name] = Converter(
+                name, qualified, function, declared, "out" in parameters, rest
+            )
         return function
 
     return register

@@ -32,7 +32,7 @@ def threshold_v2(x: Tensor, threshold: Tensor, value: Tensor | None) -> Tensor:
     return torch.where(x > threshold, x, torch.zeros_like(threshold) if value is None else value)
 
 
-@kernel("Gelu", "FastGelu")
+@kernel("Gelu")
 def gelu_tanh(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
 

@@ -60,6 +60,8 @@ FAMILIES = (
     "mutation",
     "fourier",
     "npu_normalization",
+    "npu_activation",
+    "npu_rotary",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 
