@@ -10,7 +10,12 @@ Nothing here imports torch.
 """
 
 from torchair.ge import attr
-from torchair.ge.custom import custom_op, define_operator, register_host_kernel
+from torchair.ge.custom import (
+    custom_op,
+    define_operator,
+    load_operators,
+    register_host_kernel,
+)
 from torchair.ge.data_types import DataType, Format
 from torchair.ge.nodes import Cast, Clone, Const
 from torchair.ge.tensor import Tensor, TensorSpec
@@ -26,5 +31,6 @@ __all__ = [
     "attr",
     "custom_op",
     "define_operator",
+    "load_operators",
     "register_host_kernel",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from xdsl.ir import Attribute
 
 from torchair.dialects.ge import dialect, registry
-from torchair.errors import ArtifactError
+from torchair.errors import ArtifactError, ConfigError
 from torchair.ge import attr as attrs_of
 from torchair.ge.errors import ArgumentCountError, ArgumentTypeError
 from torchair.ge.nodes import add_node, operator_class
@@ -200,6 +202,40 @@ def define_operator(text: str, *, replace: bool = False) -> None:
             expected='"MyOp(x: float16|float32 as T, y?: int64) -> (z: any as T) {axis: Int = 0}"',
             found=error.found,
             hint="see help(torchair.ge.define_operator) for the grammar",
+        ) from error
+
+
+def load_operators(path: str | os.PathLike[str], *, replace: bool = False) -> list[str]:
+    """Declare all operators of a registry file (``python -m torchair.tools.reg_op`` writes them).
+
+    Args:
+        path: the file; nothing is declared when something in it is wrong.
+        replace: whether known operators with another signature are replaced.
+
+    Returns:
+        The operators' GE types, in the order of the file.
+
+    Raises:
+        ArtifactError: the file cannot be read, or is no registry file.
+        ConfigError: an operator is known with another signature.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return [cls.spec.name for cls in dialect.define_ops(text, replace=replace)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{os.fspath(path)} cannot be read", found=str(error)) from error
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{os.fspath(path)} is no registry file: {error.what}",
+            found=error.found,
+            hint="write it with python -m torchair.tools.reg_op HEADER -o FILE",
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(
+            f"{os.fspath(path)}: {error.what}",
+            expected=error.expected,
+            found=error.found,
+            hint="leave the known ones out (reg_op --new), or pass replace=True",
         ) from error
 
 

@@ -88,7 +88,15 @@ def lookup_op(name: str) -> type[GeOp] | None:
 
 def define_op(text: str, *, replace: bool = False) -> type[GeOp]:
     """Operation class of an operator that is added to the registry (see ``registry.define``)."""
-    spec = registry.define(text, replace=replace)
+    return _current_class(registry.define(text, replace=replace))
+
+
+def define_ops(text: str, *, replace: bool = False) -> list[type[GeOp]]:
+    """Operation classes of a registry file's operators (see ``registry.define_all``)."""
+    return [_current_class(spec) for spec in registry.define_all(text, replace=replace)]
+
+
+def _current_class(spec: registry.OpSpec) -> type[GeOp]:
     known = _classes.get(spec.name)
     if known is None or known.spec is not spec:
         known = _classes[spec.name] = _make_class(spec)
@@ -143,6 +151,8 @@ def _attr_default(spec: registry.AttrSpec) -> object:
     if spec.required:
         return REQUIRED_VALUE
     default = spec.default
+    if isinstance(default, tuple) and spec.type == "ListType":
+        return [element_types.from_name(str(v)) for v in cast("tuple[object, ...]", default)]
     if isinstance(default, tuple):
         return [_thaw(v) for v in cast("tuple[object, ...]", default)]
     if spec.type == "Type":

@@ -168,21 +168,47 @@ def define(text: str, *, replace: bool = False) -> OpSpec:
     line = _BREAK.sub(" ", line)
     if " | " not in line.partition("(")[0]:
         line = f"custom | {line}"
-    index = _index()
-    spec = parse_line(line, index.sets)
+    return _define(line, parse_line(line, _index().sets), replace)
+
+
+def _define(line: str, spec: OpSpec, replace: bool) -> OpSpec:
     known = lookup(spec.name)
     if known is not None and _signature(known) == _signature(spec):
         return known
     if known is not None and not replace:
-        raise ConfigError(
-            f"GE operator '{spec.name}' has another signature already",
-            expected=_defined.get(spec.name) or index.lines[spec.name],
-            found=line,
-            hint="use the known signature, choose another name, or pass replace=True",
-        )
+        raise _conflict(line, spec)
     _defined[spec.name] = line
     _parsed[spec.name] = spec
     return spec
+
+
+def _conflict(line: str, spec: OpSpec) -> ConfigError:
+    return ConfigError(
+        f"GE operator '{spec.name}' has another signature already",
+        expected=_defined.get(spec.name) or _index().lines[spec.name],
+        found=line,
+        hint="use the known signature, choose another name, or pass replace=True",
+    )
+
+
+def define_all(text: str, *, replace: bool = False) -> list[OpSpec]:
+    """Add all operators of a registry file's text, or none of them.
+
+    Args:
+        text: operators and type sets in the grammar of the module docstring.
+        replace: whether operators with another signature are replaced.
+
+    Raises:
+        ArtifactError: a line does not follow the grammar.
+        ConfigError: a name is taken by another signature.
+    """
+    index = index_text(text)
+    read = [(line, parse_line(line, index.sets)) for line in index.lines.values()]
+    for line, spec in read if not replace else ():
+        known = lookup(spec.name)
+        if known is not None and _signature(known) != _signature(spec):
+            raise _conflict(line, spec)
+    return [_define(line, spec, replace) for line, spec in read]
 
 
 def _signature(spec: OpSpec) -> tuple[object, ...]:
@@ -340,7 +366,10 @@ def _parse_attrs(text: str, line: str) -> dict[str, AttrSpec]:
         at = match.end()
         default: object = None
         if match["equals"]:
-            default, at = _parse_default(text, at, match["type"])
+            try:
+                default, at = _parse_default(text, at, match["type"])
+            except (KeyError, ValueError, RecursionError) as error:
+                raise ArtifactError("malformed default in the GE registry", found=line) from error
         required = match["equals"] is None
         attrs[match["name"]] = AttrSpec(match["name"], match["type"], required, default)
         if not text.startswith(", ", at) and at != len(text):
@@ -395,6 +424,10 @@ def _explicit_rule(inputs: list[_ParsedPort], output: _ParsedPort) -> ResultRule
         return ResultRule("attr", attr=output.attr)
     if output.promotes:
         names = [entry.port.name for entry in inputs]
+        if not set(output.promotes) <= set(names):
+            raise ArtifactError(
+                "an output is promoted from what is no input", found=" ".join(output.promotes)
+            )
         return ResultRule("promote", inputs=tuple(names.index(n) for n in output.promotes))
     same = tuple(
         i
