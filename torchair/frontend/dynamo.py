@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from torchair.config import CompilerConfig, Snapshot, apply_options
 from torchair.frontend.compile import CompiledGraph, compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.report import CompileReport
 from torchair.frontend.surfacing import surfaced
@@ -77,6 +78,7 @@ class NpuBackend:
     def _compile(
         self, gm: GraphModule, example_inputs: Any, config: Snapshot
     ) -> Callable[..., Any]:
+        fix_module_constants(gm)
         _warn_mode(config)
         backend = aot_autograd(
             fw_compiler=NpuFxCompiler(config, "forward", self.reports),

@@ -13,7 +13,11 @@ _MODULES = {
     "dce": ("dce", "DcePass"),
     "fold-constants": ("fold_constants", "FoldConstantsPass"),
     "sym-inputs-to-sizes": ("sym_inputs_to_sizes", "SymInputsToSizesPass"),
+    "fuse-rms-norm": ("fuse_rms_norm", "FuseRmsNormPass"),
     "promote-dtypes": ("promote_dtypes", "PromoteDtypesPass"),
+    "resolve-scopes": ("resolve_scopes", "ResolveScopesPass"),
+    "schedule-streams": ("schedule_streams", "ScheduleStreamsPass"),
+    "verify-schedule": ("verify_schedule", "VerifySchedulePass"),
     "convert-aten-to-ge": ("convert_aten_to_ge", "ConvertAtenToGePass"),
 }
 """Pass name -> module under ``torchair.passes`` and class."""

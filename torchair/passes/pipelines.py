@@ -8,10 +8,11 @@ from torchair.passes import ALL_PASSES
 
 CLEAN = ("canonicalize", "cse", "dce")
 SHAPE = ("sym-inputs-to-sizes",)
+FUSE = ("fuse-rms-norm",)
 TYPE = ("promote-dtypes",)
 LOWER = ("convert-aten-to-ge",)
 
-ATEN = (*SHAPE, *CLEAN, *TYPE, "cse", "dce")
+ATEN = (*SHAPE, *CLEAN, *FUSE, *TYPE, "cse", "dce")
 """What every mode runs on the aten module."""
 MAX_AUTOTUNE = (*ATEN, *LOWER, "cse", "dce")
 """From the imported aten module to the ge module that is emitted."""

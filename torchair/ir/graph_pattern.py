@@ -1,0 +1,315 @@
+"""Graph patterns: a small DAG of calls with holes, matched backwards from its root.
+
+    x, eps = value("x"), static("eps")
+    mean = call("aten.mean.dim", call("aten.mul.Tensor", x, x), [-1], True)
+    RSQRT = call("aten.rsqrt", call("aten.add.Tensor", mean, eps))
+
+    @rewrites(RSQRT)
+    def fuse(match, rewriter): ...
+
+A hole that appears twice must hold the same value. Parameters that a pattern does not mention must
+have their defaults. Operations inside a match must not be used outside it, unless the pattern says
+``shared``. Matching backtracks over the operand order of commutative operations and alternatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
+
+from xdsl.ir import Operation, SSAValue
+
+from torchair.ir.call_values import read_arguments
+from torchair.ir.calls import CallOp
+from torchair.ir.rewrite import Pattern, Rewriter
+
+COMMUTATIVE = frozenset(
+    f"aten.{name}"
+    for name in ("add.Tensor", "mul.Tensor", "maximum", "minimum", "logical_and", "logical_or")
+)
+"""Operations whose first two operands may be given in either order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Matches anything its check accepts, and binds it to a name.
+
+    Args:
+        name: name in ``Match``; the empty name binds nothing.
+        is_static: whether a static Python value is wanted rather than an SSA value; None for both.
+        check: accepts or refuses a value.
+    """
+
+    name: str
+    is_static: bool | None = None
+    check: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Matches a result of a call.
+
+    Args:
+        names: accepted mnemonics.
+        arguments: one pattern or literal per leading parameter.
+        named: patterns of further parameters by name.
+        result: which result of the operation the pattern stands for.
+        shared: whether the operation may have users outside the match.
+    """
+
+    names: tuple[str, ...]
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    result: int = 0
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Matches what one of its alternatives matches; the first in order wins."""
+
+    alternatives: tuple[Node, ...]
+
+
+Node: TypeAlias = Hole | Call | OneOf
+
+
+def value(name: str, check: Callable[[SSAValue], bool] | None = None) -> Hole:
+    """A hole for an SSA value."""
+    return Hole(name, False, cast("Callable[[Any], bool] | None", check))
+
+
+def static(name: str, check: Callable[[Any], bool] | None = None) -> Hole:
+    """A hole for a static argument: a number, a list, a dtype."""
+    return Hole(name, True, check)
+
+
+ANY = Hole("")
+"""Matches everything."""
+
+
+def call(names: str | Sequence[str], *arguments: Any, **named: Any) -> Call:
+    """A call of one of several operations, by mnemonic."""
+    accepted = (names,) if isinstance(names, str) else tuple(names)
+    return Call(accepted, arguments, named)
+
+
+def one_of(*alternatives: Node) -> OneOf:
+    """The first alternative that matches."""
+    return OneOf(alternatives)
+
+
+def shared(node: Call) -> Call:
+    """The same call, allowed to have users outside the match."""
+    return replace(node, shared=True)
+
+
+def result(node: Call, index: int) -> Call:
+    """Another result of the same call; both match results of one operation."""
+    return replace(node, result=index)
+
+
+class Match:
+    """What a pattern matched.
+
+    Attributes:
+        root: operation that the root pattern matched.
+        calls: matched operations and whether users outside the match are allowed.
+    """
+
+    def __init__(self, root: CallOp) -> None:
+        self.root = root
+        self.calls: dict[CallOp, bool] = {}
+        self._bound: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The value bound to a hole."""
+        return self._bound[name]
+
+    def get(self, name: str) -> Any:
+        """The value bound to a hole, or None when the alternative that matched has no such hole."""
+        return self._bound.get(name)
+
+    def bind(self, hole: Hole, found: Any) -> Iterator[None]:
+        """Bind a hole while the caller goes on matching."""
+        if not hole.name:
+            yield
+        elif hole.name in self._bound:
+            if is_same(self._bound[hole.name], found):
+                yield
+        else:
+            self._bound[hole.name] = found
+            yield
+            del self._bound[hole.name]
+
+    def hold(self, op: CallOp, is_shared: bool) -> Iterator[None]:
+        """Count an operation as matched while the caller goes on."""
+        known = self.calls.get(op)
+        self.calls[op] = is_shared or bool(known)
+        yield
+        if known is None:
+            del self.calls[op]
+        else:
+            self.calls[op] = known
+
+    def escaping(self) -> CallOp | None:
+        """A matched operation, not the root, that has a user outside the match; None if none."""
+        for op, is_shared in self.calls.items():
+            if is_shared or op is self.root:
+                continue
+            if any(use.operation not in self.calls for res in op.results for use in res.uses):
+                return op
+        return None
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Whether two argument values are the same: SSA values by identity, the rest by equality."""
+    if isinstance(left, SSAValue) or isinstance(right, SSAValue):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        lefts, rights = cast("list[Any]", left), cast("list[Any]", right)
+        return len(lefts) == len(rights) and all(map(is_same, lefts, rights))
+    if isinstance(left, bool) is not isinstance(right, bool):
+        return False
+    return bool(left == right)
+
+
+def match_root(
+    pattern: Node, op: CallOp, where: Callable[[Match], bool] | None = None
+) -> Match | None:
+    """The first match of a pattern rooted at an operation that ``where`` accepts, or None."""
+    match = Match(op)
+    for alternative in _alternatives(pattern):
+        if op.name not in alternative.names or len(op.results) <= alternative.result:
+            continue
+        for _ in match_value(alternative, op.results[alternative.result], match):
+            if match.escaping() is None and (where is None or where(match)):
+                return match
+    return None
+
+
+def root_names(pattern: Node) -> tuple[str, ...]:
+    """Mnemonics that the root of a pattern may have."""
+    return tuple(name for node in _alternatives(pattern) for name in node.names)
+
+
+def _alternatives(pattern: Node) -> list[Call]:
+    if isinstance(pattern, Call):
+        return [pattern]
+    if isinstance(pattern, Hole):
+        raise ValueError("the root of a pattern must be a call")
+    return [call for node in pattern.alternatives for call in _alternatives(node)]
+
+
+def match_value(pattern: Any, found: Any, match: Match) -> Iterator[None]:
+    """Every way in which a pattern matches a value; bindings hold while the iterator is paused."""
+    if isinstance(pattern, Call):
+        yield from _match_call(pattern, found, match)
+    elif isinstance(pattern, Hole):
+        is_static = not _holds_value(found)
+        if pattern.is_static in (None, is_static) and (
+            pattern.check is None or pattern.check(found)
+        ):
+            yield from match.bind(pattern, found)
+    elif isinstance(pattern, OneOf):
+        for alternative in pattern.alternatives:
+            yield from match_value(alternative, found, match)
+    elif isinstance(pattern, list | tuple):
+        items = cast("Sequence[Any]", pattern)
+        if isinstance(found, list) and len(cast("list[Any]", found)) == len(items):
+            yield from _match_all(list(zip(items, cast("list[Any]", found), strict=True)), match)
+    elif is_same(pattern, found):
+        yield
+
+
+def _holds_value(found: Any) -> bool:
+    if isinstance(found, list):
+        return any(isinstance(item, SSAValue) for item in cast("list[Any]", found))
+    return isinstance(found, SSAValue)
+
+
+def _match_call(pattern: Call, found: Any, match: Match) -> Iterator[None]:
+    if not isinstance(found, SSAValue):
+        return
+    op = found.owner
+    if not isinstance(op, CallOp) or op.name not in pattern.names:
+        return
+    if op.results[pattern.result] is not found:
+        return
+    for _ in match.hold(op, pattern.shared):
+        for pairs in _pairings(pattern, op):
+            yield from _match_all(pairs, match)
+
+
+def _pairings(pattern: Call, op: CallOp) -> Iterator[list[tuple[Any, Any]]]:
+    """Patterns paired with arguments, in every operand order that means the same."""
+    given = read_arguments(op)
+    wanted = list(pattern.arguments)
+    if len(wanted) > len(given):
+        return
+    for position in range(len(wanted), len(given)):
+        parameter = op.schema.parameters[position]
+        wanted.append(pattern.named.get(parameter.name, parameter.default))
+    pairs = list(zip(wanted, given, strict=True))
+    yield pairs
+    if op.name in COMMUTATIVE:
+        yield [(wanted[0], given[1]), (wanted[1], given[0]), *pairs[2:]]
+
+
+def _match_all(pairs: list[tuple[Any, Any]], match: Match) -> Iterator[None]:
+    """Match several pairs at once, the most telling (calls) first."""
+    if not pairs:
+        yield
+        return
+    first = next((i for i, (node, _) in enumerate(pairs) if isinstance(node, Call)), 0)
+    rest = pairs[:first] + pairs[first + 1 :]
+    for _ in match_value(*pairs[first], match):
+        yield from _match_all(rest, match)
+
+
+RewriteFn = Callable[[Match, Rewriter], None]
+
+
+def rewrites(
+    *patterns: Node, where: Callable[[Match], bool] | None = None
+) -> Callable[[RewriteFn], Pattern]:
+    """Declare a rewrite of whatever one of several graph patterns matches.
+
+    The function replaces ``match.root`` through the rewriter, or returns without a change to refuse
+    the match. What the replacement leaves without users is erased.
+
+    Args:
+        patterns: tried in order.
+        where: accepts or refuses a match by types and shapes; when it refuses, the search goes on.
+    """
+    roots = tuple(dict.fromkeys(name for node in patterns for name in root_names(node)))
+
+    def declare(function: RewriteFn) -> Pattern:
+        def apply(op: CallOp, rewriter: Rewriter) -> None:
+            for node in patterns:
+                match = match_root(node, op, where)
+                if match is None:
+                    continue
+                function(match, rewriter)
+                if op in rewriter.erased:
+                    erase_unused(match.calls, rewriter)
+                    return
+
+        apply.__name__ = function.__name__
+        return Pattern(roots, apply)
+
+    return declare
+
+
+def erase_unused(calls: Mapping[CallOp, bool], rewriter: Rewriter) -> None:
+    """Erase the matched operations that nobody uses any more, users first."""
+    pending: list[Operation] = [op for op in calls if op not in rewriter.erased]
+    progress = True
+    while progress:
+        progress = False
+        for op in list(pending):
+            if not any(True for res in op.results for _ in res.uses):
+                rewriter.erase(op)
+                pending.remove(op)
+                progress = True
