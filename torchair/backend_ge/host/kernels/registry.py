@@ -6,7 +6,8 @@
 
 Parameters are named as in the registry: inputs first (None when an optional one is absent, a list
 for a dynamic one), then the attributes the kernel honours. An attribute that a kernel does not
-declare must have its default, otherwise running the node is an ``EngineError``.
+declare must have its default, otherwise running the node is an ``EngineError``. One with
+``**rest`` takes them all.
 
 A kernel is traced with fake tensors, so it must not look at tensor values; ``ints(t)`` reads a
 small
@@ -76,6 +77,7 @@ class Kernel:
         declared: names of its parameters.
         metadata: the result depends on shapes and dtypes only.
         random: must run on every execution.
+        takes_rest: takes every other attribute by name (``**rest``).
     """
 
     name: str
@@ -83,6 +85,7 @@ class Kernel:
     declared: frozenset[str]
     metadata: bool = False
     random: bool = False
+    takes_rest: bool = False
 
     def __call__(
         self, inputs: Sequence[Any], attributes: dict[str, Any], defaults: dict[str, Any]
@@ -90,7 +93,7 @@ class Kernel:
         """Run on positional inputs and all attributes of a node."""
         named: dict[str, Any] = {}
         for name, value in attributes.items():
-            if name in self.declared:
+            if self.takes_rest or name in self.declared:
                 named[name] = value
             elif value != defaults.get(name, value):
                 raise EngineError(
@@ -110,9 +113,11 @@ def kernel(
     """Register a function as the kernel of one or several GE operators."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        declared = frozenset(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        declared = frozenset(parameters)
+        rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         for name in names:
-            _kernels[name] = Kernel(name, function, declared, metadata, random)
+            _kernels[name] = Kernel(name, function, declared, metadata, random, rest)
         return function
 
     return register
