@@ -17,7 +17,9 @@ from torchair.frontend.compile import CompiledGraph, compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
+from torchair.frontend.pass_control_hooks import run_hooks
 from torchair.frontend.report import CompileReport
+from torchair.frontend.summary import write_summary
 from torchair.frontend.surfacing import surfaced
 from torchair.frontend.whole_operators import whole_operators
 
@@ -40,8 +42,11 @@ class NpuFxCompiler:
         self.reports: list[CompileReport] = [] if reports is None else reports
 
     def __call__(self, gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
-        _run_hook(self.config.post_grad_custom_pre_pass, gm, example_inputs, self.config)
-        _run_hook(self.config.post_grad_custom_post_pass, gm, example_inputs, self.config)
+        if self.config.debug.fx_summary.type is not None:
+            write_summary(gm)
+            if self.config.debug.fx_summary.skip_compile:
+                return _boxed(gm)
+        run_hooks(gm, example_inputs, self.config)
         compiled: CompiledGraph = compile_fx_graph(
             gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
         )
@@ -81,15 +86,23 @@ class NpuBackend:
         fix_module_constants(gm)
         _warn_mode(config)
         backend = aot_autograd(
-            fw_compiler=NpuFxCompiler(config, "forward", self.reports),
-            bw_compiler=NpuFxCompiler(config, "backward", self.reports),
-            inference_compiler=NpuFxCompiler(config, "inference", self.reports),
-            decompositions={**default_decompositions(), **self.custom_decompositions},
+            fw_compiler=self.compiler(config, "forward"),
+            bw_compiler=self.compiler(config, "backward"),
+            inference_compiler=self.compiler(config, "inference"),
+            decompositions=self.decompositions(),
             partition_fn=default_partition,
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
         with whole_operators():
             return backend(gm, example_inputs)
+
+    def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
+        """What compiles the AOT graphs of one role."""
+        return NpuFxCompiler(config, role, self.reports)
+
+    def decompositions(self) -> dict[Any, Callable[..., Any]]:
+        """The decomposition table for AOT autograd."""
+        return {**default_decompositions(), **self.custom_decompositions}
 
 
 def get_npu_backend(
@@ -129,11 +142,6 @@ def _argument_kinds(gm: GraphModule, role: str) -> dict[str, str]:
     placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
     static = [i for i in metadata.static_input_indices if i < len(placeholders)]
     return {placeholders[i].name: "parameter" for i in static}
-
-
-def _run_hook(hook: Any, gm: GraphModule, example_inputs: Any, config: Snapshot) -> None:
-    if hook is not None:
-        hook(gm, example_inputs, config)
 
 
 def _warn_mode(config: Snapshot) -> None:

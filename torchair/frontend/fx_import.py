@@ -28,7 +28,7 @@ from torchair.errors import ConversionError, UnsupportedOpError
 from torchair.frontend.fake_types import static_value, value_type
 from torchair.ir import interned
 from torchair.ir.conversion import build_function
-from torchair.ir.location import file_location, named_location
+from torchair.ir.location import file_location, named_location, source_of
 from torchair.ir.private import UNKNOWN_LOCATION, append_op, create_op, set_name
 from torchair.ir.schema import REQUIRED_VALUE, Role
 from torchair.ir.weights import WeightAttr, WeightHandle
@@ -424,6 +424,11 @@ def _location(node: Node) -> Attribute:
             _traces.clear()
         _traces[trace] = found
     return found
+
+
+def source_line(node: Node) -> str | None:
+    """The ``file:line`` a node comes from, or None."""
+    return source_of(_location(node))
 
 
 def _target_name(target: Any) -> str:

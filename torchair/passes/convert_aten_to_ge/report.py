@@ -83,7 +83,7 @@ class Failures:
             listed = [line for g in self.unsupported.values() for line in g.lines()]
             if lines:
                 listed += ["and these calls were refused:", *lines]
-            stubs = [_stub(schema) for schema in self.schemas.values()]
+            stubs = [converter_stub(schema) for schema in self.schemas.values()]
             body = "\n".join([head, *listed, "", "Converter stubs to fill in:", *stubs])
             raise UnsupportedOpError(
                 body,
@@ -108,7 +108,7 @@ def _signature(op: Operation) -> str:
     return f"({inputs}) -> ({outputs})"
 
 
-def _stub(schema: Schema) -> str:
+def converter_stub(schema: Schema) -> str:
     """A ready converter skeleton for one operator."""
     namespace, _, rest = schema.name.partition(".")
     overload = rest if "." in rest else f"{rest}.default"
