@@ -1,0 +1,126 @@
+#include "cann/allocator.h"
+
+#include <algorithm>
+
+namespace torchair::cann {
+namespace {
+
+constexpr std::size_t kGranularity = 512;
+// A kept block is not used for less than this part of it.
+constexpr std::size_t kLargestWaste = 4;
+
+std::size_t rounded(std::size_t bytes) {
+  return (std::max<std::size_t>(bytes, 1) + kGranularity - 1) / kGranularity * kGranularity;
+}
+
+class OwnedBlock final : public ge::MemBlock {
+public:
+  OwnedBlock(ge::Allocator& allocator, Block block, std::shared_ptr<ge::Allocator> owner)
+      : ge::MemBlock(allocator, block.address(), block.bytes()), owner_(std::move(owner)),
+        block_(std::move(block)) {}
+
+private:
+  std::shared_ptr<ge::Allocator> owner_;
+  Block block_;
+};
+
+// GE has no exceptions: a failure is a null block.
+class AllocatorForGe final : public ge::Allocator,
+                             public std::enable_shared_from_this<AllocatorForGe> {
+public:
+  explicit AllocatorForGe(std::shared_ptr<cann::Allocator> allocator)
+      : allocator_(std::move(allocator)) {}
+
+  ge::MemBlock* Malloc(std::size_t size) override {
+    try {
+      return new OwnedBlock(*this, Block(allocator_, size), shared_from_this());
+    } catch (const std::exception&) {
+      return nullptr; // GE reports its own error, and the failed ACL call left its text
+    }
+  }
+
+  void Free(ge::MemBlock* block) override { delete block; }
+
+private:
+  std::shared_ptr<cann::Allocator> allocator_;
+};
+
+} // namespace
+
+CachingAllocator::~CachingAllocator() {
+  for (const auto& [address, bytes] : used_)
+    acl_->free(address);
+  release_unused();
+}
+
+void* CachingAllocator::allocate(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t wanted = rounded(bytes);
+  void* address = reuse(wanted);
+  if (address == nullptr) {
+    acl_->enter_thread();
+    try {
+      address = acl_->allocate(wanted);
+    } catch (const runtime::Error&) {
+      if (unused_.empty())
+        throw;
+      acl_->check(acl_->call().aclrtSynchronizeDevice(), "aclrtSynchronizeDevice");
+      release_unused();
+      address = acl_->allocate(wanted);
+    }
+    used_.emplace(address, wanted);
+    reserved_ += wanted;
+  }
+  in_use_ += used_.at(address);
+  peak_ = std::max(peak_, in_use_);
+  return address;
+}
+
+void* CachingAllocator::reuse(std::size_t bytes) {
+  const auto found = unused_.lower_bound(bytes);
+  if (found == unused_.end() || found->first / kLargestWaste > bytes)
+    return nullptr;
+  void* address = found->second;
+  used_.emplace(address, found->first);
+  unused_.erase(found);
+  return address;
+}
+
+void CachingAllocator::free(void* address) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = used_.find(address);
+  if (found == used_.end())
+    return;
+  in_use_ -= found->second;
+  unused_.emplace(found->second, address);
+  used_.erase(found);
+}
+
+void CachingAllocator::release_unused() noexcept {
+  for (const auto& [bytes, address] : unused_) {
+    acl_->free(address);
+    reserved_ -= bytes;
+  }
+  unused_.clear();
+}
+
+std::size_t CachingAllocator::bytes_reserved() const {
+  const std::lock_guard lock(mutex_);
+  return reserved_;
+}
+
+std::size_t CachingAllocator::bytes_in_use() const {
+  const std::lock_guard lock(mutex_);
+  return in_use_;
+}
+
+std::size_t CachingAllocator::bytes_peak() const {
+  const std::lock_guard lock(mutex_);
+  return peak_;
+}
+
+std::shared_ptr<ge::Allocator> ge_allocator(std::shared_ptr<Allocator> allocator) {
+  return std::make_shared<AllocatorForGe>(std::move(allocator));
+}
+
+} // namespace torchair::cann

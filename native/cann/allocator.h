@@ -1,0 +1,86 @@
+// Where device memory comes from: ACL itself, or the framework's caching allocator.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cann/acl.h"
+
+namespace torchair::cann {
+
+// Memory of one stream. What is freed may still be used by work that was queued on that stream
+// before: an allocator gives it out again for later work of the same stream only.
+class Allocator {
+public:
+  virtual ~Allocator() = default;
+  // 512-byte aligned, as aclrtMalloc. Throws runtime::Error with kMemoryAllocation.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void free(void* address) noexcept = 0;
+  virtual std::size_t bytes_reserved() const { return 0; }
+};
+
+// Blocks of aclrtMalloc that are kept for reuse, the smallest that fits first. Thread safe.
+class CachingAllocator final : public Allocator {
+public:
+  explicit CachingAllocator(std::shared_ptr<const Acl> acl) : acl_(std::move(acl)) {}
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+  ~CachingAllocator() override; // the stream must be idle
+
+  void* allocate(std::size_t bytes) override;
+  void free(void* address) noexcept override;
+  std::size_t bytes_reserved() const override;
+  std::size_t bytes_in_use() const;
+  std::size_t bytes_peak() const;
+
+private:
+  void* reuse(std::size_t bytes);
+  void release_unused() noexcept;
+
+  std::shared_ptr<const Acl> acl_;
+  mutable std::mutex mutex_;
+  std::multimap<std::size_t, void*> unused_;
+  std::map<void*, std::size_t> used_;
+  std::size_t reserved_ = 0;
+  std::size_t in_use_ = 0;
+  std::size_t peak_ = 0;
+};
+
+// Memory that goes back to its allocator at the end of its scope.
+class Block {
+public:
+  Block() = default;
+  Block(std::shared_ptr<Allocator> allocator, std::size_t bytes)
+      : allocator_(std::move(allocator)), address_(allocator_->allocate(bytes)), bytes_(bytes) {}
+  Block(Block&& other) noexcept { swap(other); }
+  Block& operator=(Block&& other) noexcept {
+    Block taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  ~Block() {
+    if (address_ != nullptr)
+      allocator_->free(address_);
+  }
+  void* address() const noexcept { return address_; }
+  std::size_t bytes() const noexcept { return bytes_; }
+
+private:
+  void swap(Block& other) noexcept {
+    std::swap(allocator_, other.allocator_);
+    std::swap(address_, other.address_);
+    std::swap(bytes_, other.bytes_);
+  }
+  std::shared_ptr<Allocator> allocator_;
+  void* address_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// An Allocator as GE calls one. GE may keep blocks after the allocator was unregistered; they keep
+// it alive.
+std::shared_ptr<ge::Allocator> ge_allocator(std::shared_ptr<Allocator> allocator);
+
+} // namespace torchair::cann

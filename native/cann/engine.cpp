@@ -1,0 +1,180 @@
+#include "cann/engine.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <future>
+
+namespace torchair::cann {
+namespace {
+
+constexpr std::int32_t kForever = -1;
+
+// For what happens while cleaning up: nobody is there to throw to.
+template <typename Action> void try_to(const char* what, const Action& action) noexcept {
+  try {
+    action();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "torchair: while %s: %s\n", what, error.what());
+  }
+}
+
+} // namespace
+
+// ---------------------------------------------------------------- graph
+
+CompiledGraph::CompiledGraph(std::shared_ptr<Engine> engine, std::uint32_t id,
+                             std::optional<Summary> summary)
+    : engine_(std::move(engine)), id_(id), summary_(std::move(summary)) {}
+
+CompiledGraph::~CompiledGraph() { engine_->forget(this); }
+
+std::vector<Output> CompiledGraph::run(void* stream, const std::shared_ptr<Allocator>& allocator,
+                                       std::span<const TensorView> inputs,
+                                       std::span<const TensorView> outputs) {
+  const std::lock_guard lock(mutex_);
+  engine_->check_usable();
+  engine_->acl()->enter_thread();
+  if (stream_ == nullptr)
+    prepare(stream, allocator);
+  if (stream != stream_)
+    throw std::invalid_argument("a compiled graph runs on the stream of its first run only");
+  set_memory(allocator);
+  Block feature; // given back at once: the allocator keeps it for later work of this stream
+  if (summary_ && summary_->is_static && summary_->refreshable && summary_->feature_bytes > 0) {
+    feature = Block(allocator, summary_->feature_bytes);
+    engine_->session_->set_feature_memory(id_, feature.address(), feature.bytes());
+  }
+  return engine_->session_->run(id_, stream, inputs, outputs);
+}
+
+void CompiledGraph::prepare(void* stream, const std::shared_ptr<Allocator>& allocator) {
+  if (stream == nullptr)
+    throw std::invalid_argument("a compiled graph needs a stream that is not the default one");
+  engine_->use_allocator(stream, allocator);
+  stream_ = stream;
+}
+
+// GE takes each kind of memory once, so a step that succeeded is not repeated after a failure.
+void CompiledGraph::set_memory(const std::shared_ptr<Allocator>& allocator) {
+  if (ready_)
+    return;
+  GeSession& session = *engine_->session_;
+  const auto set = [&](Block& block, std::size_t bytes, auto function) {
+    if (bytes == 0 || block.address() != nullptr)
+      return;
+    Block made(allocator, bytes);
+    (session.*function)(id_, made.address(), made.bytes());
+    block = std::move(made);
+  };
+  if (summary_ && summary_->is_static) {
+    set(const_memory_, summary_->const_bytes, &GeSession::set_const_memory);
+    set(fixed_memory_, summary_->fixed_bytes, &GeSession::set_fixed_memory);
+    if (!summary_->refreshable)
+      set(feature_memory_, summary_->feature_bytes, &GeSession::set_feature_memory);
+  } else if (summary_) {
+    set(fixed_memory_, summary_->fixed_bytes, &GeSession::set_fixed_memory);
+  }
+  ready_ = true;
+}
+
+void CompiledGraph::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (std::exchange(closed_, true))
+    return;
+  try_to("removing a graph", [&] {
+    engine_->acl()->enter_thread();
+    if (stream_ != nullptr)
+      engine_->acl()->synchronize(stream_, kForever);
+  });
+  try_to("removing a graph", [&] { engine_->session_->remove_graph(id_); });
+  const_memory_ = {};
+  feature_memory_ = {};
+  fixed_memory_ = {};
+}
+
+// ---------------------------------------------------------------- engine
+
+std::shared_ptr<Engine> Engine::open(const EngineOptions& options) {
+  return std::shared_ptr<Engine>(new Engine(options));
+}
+
+Engine::Engine(const EngineOptions& options) : process_(getpid()) {
+  const std::shared_ptr<const Library> library = Library::open(options.folders);
+  acl_ = std::make_shared<const Acl>(library, options.device, options.owned);
+  session_ = open_session(library, options.route, options.process, options.session, options.owned);
+  route_ = session_->route();
+  stream_ = acl_->create_stream(0);
+  allocator_ = std::make_shared<CachingAllocator>(acl_);
+}
+
+Engine::~Engine() { close(); }
+
+void Engine::check_usable() const {
+  if (getpid() != process_)
+    throw std::runtime_error("the cann engine was opened by the parent of this forked process; "
+                             "start processes that use the device with spawn");
+  if (closed_)
+    throw std::runtime_error("the cann engine has been closed");
+}
+
+// GE compiles on a thread of its own, because it changes the calling thread's device context.
+std::shared_ptr<CompiledGraph> Engine::compile(std::span<const std::byte> model,
+                                               const OptionList& options) {
+  const std::lock_guard lock(mutex_);
+  check_usable();
+  acl_->enter_thread();
+  const std::uint32_t id = next_id_++;
+  session_->add_graph(id, model, options);
+  try {
+    const auto compile = [&] {
+      acl_->enter_thread();
+      return session_->compile(id);
+    };
+    std::optional<Summary> summary = std::async(std::launch::async, compile).get();
+    auto graph = std::make_shared<CompiledGraph>(shared_from_this(), id, std::move(summary));
+    graphs_.insert(graph.get());
+    return graph;
+  } catch (...) {
+    try_to("removing a graph that did not compile", [&] { session_->remove_graph(id); });
+    throw;
+  }
+}
+
+void Engine::use_allocator(void* stream, const std::shared_ptr<Allocator>& allocator) {
+  const std::lock_guard lock(allocators_mutex_);
+  if (registered_.contains(stream))
+    return;
+  session_->register_allocator(stream, allocator);
+  registered_.emplace(stream, allocator);
+}
+
+void Engine::forget(CompiledGraph* graph) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (graphs_.erase(graph) > 0 && getpid() == process_)
+    graph->close();
+}
+
+void Engine::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (getpid() != process_ || closed_.exchange(true))
+    return;
+  try_to("waiting for the device", [&] {
+    acl_->enter_thread();
+    acl_->check(acl_->call().aclrtSynchronizeDevice(), "aclrtSynchronizeDevice");
+  });
+  for (CompiledGraph* graph : graphs_)
+    graph->close();
+  graphs_.clear();
+  const std::lock_guard stream_lock(stream_mutex_);
+  const std::lock_guard allocators_lock(allocators_mutex_);
+  for (const auto& [stream, allocator] : registered_)
+    try_to("returning an allocator", [&] { session_->unregister_allocator(stream); });
+  registered_.clear();
+  session_.reset();
+  acl_->report(acl_->call().aclrtDestroyStream(stream_), "aclrtDestroyStream");
+  allocator_.reset();
+  acl_->close();
+}
+
+} // namespace torchair::cann

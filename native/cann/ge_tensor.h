@@ -1,0 +1,19 @@
+// GE's tensors, made from and turned into views of memory.
+#pragma once
+
+#include <vector>
+
+#include "cann/ge_session.h"
+
+namespace torchair::cann {
+
+// A ge::Tensor over the memory of a view, which it does not own. Throws GeError.
+ge::Tensor make_tensor(const GeFunctions& ge, const TensorView& view);
+
+// The view of a ge::Tensor.
+TensorView view_of(const GeFunctions& ge, const ge::Tensor& tensor);
+
+// Loads a serialized ModelDef into a graph that GE has constructed. Throws GeError.
+void load_model(const GeFunctions& ge, ge::Graph& graph, std::span<const std::byte> model);
+
+} // namespace torchair::cann
