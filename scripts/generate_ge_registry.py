@@ -40,36 +40,9 @@ class PortEntry:
 
 
 # Operators whose entry in the dump is a builder signature, not a prototype, or is too narrow to be
-# of use: they carry any element type because they only move, name or describe data. Below them,
-# operators that the dump lacks.
-OVERLAY: Final = """\
-array_ops | Data(x?: any) -> (y: any) {index: Int}
-array_ops | RefData(x?: any as T) -> (y: any as T) {index: Int = 0}
-array_ops | Const() -> (y: any) {value: Tensor}
-array_ops | Constant() -> (y: any) {value: Tensor = null}
-array_ops | FileConstant() -> (y: any from dtype) \
-{file_path: String = "", file_id: String = "", shape: ListInt, dtype: Type}
-array_ops | ConstPlaceHolder() -> (y: any from dtype) \
-{origin_shape: ListInt, origin_format: Int, storage_shape: ListInt, storage_format: Int, \
-expand_dim_rules: String, dtype: Type, addr: Int, size: Int, placement: Int = 1}
-array_ops | NetOutput(inputs*: any) -> ()
-array_ops | Identity(x: any as T) -> (y: any as T)
-array_ops | IdentityN(x*: any) -> (y*: any)
-elewise_calculation_ops | TensorMove(x: any as T) -> (y: any as T)
-elewise_calculation_ops | Assign(ref: any as T, value: any as T) -> (ref: any as T) \
-{validate_shape: Bool = true, use_locking: Bool = false}
-array_ops | Shape(x: any) -> (y: int32|int64 from dtype) {dtype: Int = dtype(int32)}
-array_ops | ShapeN(x*: any) -> (y*: int32|int64 from dtype) {dtype: Int = dtype(int32)}
-array_ops | Size(x: any) -> (y: int32|int64 from dtype) {dtype: Int = dtype(int32)}
-array_ops | Rank(x: any) -> (y: int32)
-array_ops | Empty(shape: int32|int64) -> (y: any from dtype) \
-{dtype: Int = dtype(int32), init: Bool = false}
-newer | GeGluGradV2(dy: float32|float16|bfloat16 as T, x: float32|float16|bfloat16 as T, gelu: \
-float32|float16|bfloat16 as T) -> (dx: float32|float16|bfloat16 as T) {dim: Int = -1, \
-approximate: Int = 1, activate_left: Bool = false}
-newer | GeluMul(x: float32|float16|bfloat16 as T) -> (y: float32|float16|bfloat16 as T) \
-{approximate: String = "none"}
-"""
+# of use, with operators that the dump lacks. Many carry any element type because they only move,
+# name or describe data.
+OVERLAY: Final = Path(__file__).with_name("ge_registry_overlay.txt").read_text("utf-8")
 
 # The dump's prototypes trail the kernels: these list float16 and float32 but not bfloat16, although
 # PyTorch runs the operators they stand for in bfloat16. Ports that take both get the third.

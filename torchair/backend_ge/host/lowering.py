@@ -14,6 +14,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.backend_ge.host.kernels.registry import Kernel, kernels
+from torchair.backend_ge.host.narrow_types import host_dtype
 from torchair.backend_ge.host.program import Program
 from torchair.backend_ge.host.tracing import (
     KNOWN_LIMIT,
@@ -133,7 +134,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Attribute) and not isinstance(
         value, DenseIntOrFPElementsAttr | WeightAttr
     ):
-        return getattr(torch, element_types.to_name(value), None)
+        return host_dtype(element_types.to_name(value))
     return value
 
 

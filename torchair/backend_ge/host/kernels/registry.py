@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 
+from torchair.backend_ge.host.narrow_types import host_dtype
 from torchair.backend_ge.host.tracing import known_tensor
 from torchair.dialects.ge import dtypes
 from torchair.errors import EngineError
@@ -61,6 +62,7 @@ FAMILIES = (
     "mutation",
     "fourier",
     "npu_normalization",
+    "npu_attention",
     "npu_activation",
     "npu_rotary",
 )
@@ -146,13 +148,13 @@ def ints(tensor: torch.Tensor) -> list[int]:
 
 
 def torch_dtype(number: int) -> torch.dtype:
-    """torch dtype of a ``ge::DataType`` number (``Cast.dst_type``).
+    """torch dtype of a ``ge::DataType`` number (``Cast.dst_type``), see ``narrow_types``.
 
     Raises:
         EngineError: torch has no such type.
     """
     name = dtypes.BY_GE[number].name if number in dtypes.BY_GE else str(number)
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
+    found = host_dtype(name)
+    if found is None:
         raise EngineError(f"the host device has no data type {name}")
     return found

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchair.backend_ge.host.kernels.registry import ints, kernel, torch_dtype
+from torchair.backend_ge.host.narrow_types import folded, is_four_bit, packed, unfolded, unpacked
 
 
 @kernel("Shape", metadata=True)
@@ -191,6 +192,10 @@ def bitcast(x: Tensor, type: torch.dtype, keep_dim: bool) -> Tensor:
 
     With ``keep_dim`` the last dimension is scaled instead.
     """
+    if is_four_bit(type) and type is not x.dtype:
+        return unfolded(x, type) if keep_dim else unpacked(x, type)
+    if is_four_bit(x.dtype) and type is not x.dtype:
+        return folded(x, type) if keep_dim else packed(x, type)
     if x.dtype.itemsize == type.itemsize:
         return x.view(type)
     dense = x.contiguous()
