@@ -14,6 +14,8 @@ _MODULES = {
     "fold-constants": ("fold_constants", "FoldConstantsPass"),
     "sym-inputs-to-sizes": ("sym_inputs_to_sizes", "SymInputsToSizesPass"),
     "fuse-rms-norm": ("fuse_rms_norm", "FuseRmsNormPass"),
+    "fuse-gated-activation": ("fuse_gated_activation", "FuseGatedActivationPass"),
+    "fuse-rotary-embedding": ("fuse_rotary_embedding", "FuseRotaryEmbeddingPass"),
     "promote-dtypes": ("promote_dtypes", "PromoteDtypesPass"),
     "resolve-scopes": ("resolve_scopes", "ResolveScopesPass"),
     "schedule-streams": ("schedule_streams", "ScheduleStreamsPass"),

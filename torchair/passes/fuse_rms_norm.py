@@ -24,10 +24,10 @@ from torchair.passes.fusion_forms import (
     element_of,
     is_available,
     is_last_dim,
+    last_dims_type,
     maybe_cast,
     mul,
     resized,
-    shape_of,
     square,
 )
 
@@ -41,6 +41,7 @@ _NORMALIZED = one_of(
     div(_WIDE, call("aten.sqrt", _VARIANCE)),
 )
 _SCALED = mul(maybe_cast(_NORMALIZED), _WEIGHT)
+_NARROWED = cast_of(mul(_NORMALIZED, maybe_cast(_WEIGHT)))
 
 _NORM = call("npu.npu_rms_norm", value("x"), value("weight"), static("epsilon"))
 _CAST_NORM = cast_of(call("npu.npu_rms_norm", cast_of(value("x")), maybe_cast(_WEIGHT), _EPSILON))
@@ -51,14 +52,8 @@ _ADD_NORM = call(
 
 def _is_weight_of(weight: SSAValue, x: SSAValue) -> bool:
     """Whether a weight covers the last dimension of ``x`` and has its element type."""
-    sizes, weight_sizes = shape_of(x), shape_of(weight)
-    return (
-        sizes is not None
-        and weight_sizes == sizes[-1:]
-        and weight_sizes[0] != interned.DYNAMIC
-        and element_of(weight) == element_of(x)
-        and element_of(x) in FLOATS
-    )
+    element = element_of(x)
+    return element in FLOATS and weight.type == last_dims_type(x.type, 1, element)
 
 
 def _is_plain_norm(match: Match) -> bool:
@@ -70,7 +65,7 @@ def _is_plain_norm(match: Match) -> bool:
     )
 
 
-@rewrites(_SCALED, where=_is_plain_norm)
+@rewrites(_SCALED, _NARROWED, where=_is_plain_norm)
 def fuse_rms_norm(match: Match, rewriter: Rewriter) -> None:
     _replace_by_norm(match, rewriter)
 

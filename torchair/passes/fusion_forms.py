@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
-from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from torchair.dialects.aten import lookup
 from torchair.ir import interned
@@ -13,6 +14,7 @@ from torchair.ir.graph_pattern import ANY, Call, Node, OneOf, call, one_of
 from torchair.ir.rewrite import Rewriter
 
 CASTS = ("prims.convert_element_type", "aten._to_copy")
+SPLITS = ("aten.split.Tensor", "aten.split", "aten.split_with_sizes", "aten.chunk")
 VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
 FLOATS = (interned.f32, interned.f16, interned.bf16)
 """Element types that GE's fused operators take."""
@@ -32,8 +34,9 @@ def div(left: Any, right: Any) -> Call:
 
 
 def cast_of(operand: Any) -> Call:
-    """A cast to any element type; device and layout as they were."""
-    return Call(CASTS, (operand,), {"dtype": ANY, "pin_memory": ANY, "memory_format": ANY})
+    """A cast to any element type (a graph has one device and one layout)."""
+    names = ("dtype", "layout", "device", "pin_memory", "non_blocking", "memory_format")
+    return Call(CASTS, (operand,), dict.fromkeys(names, ANY))
 
 
 def maybe_cast(operand: Node) -> OneOf:
@@ -70,6 +73,18 @@ def resized(type_: Attribute, sizes: dict[int, int], element: Attribute) -> Attr
     return interned.tensor(new_shape, element, new_symbols)
 
 
+def last_dims_type(type_: Attribute, count: int, element: Attribute) -> Attribute | None:
+    """The type of a tensor that covers the last dimensions of another; None when a size of them is
+    unknown, for then it cannot be told."""
+    shape, symbols = interned.shape_of(type_), interned.symbols_of(type_)
+    if shape is None or len(shape) < count:
+        return None
+    sizes = shape[-count:]
+    if interned.DYNAMIC not in sizes:
+        return interned.tensor(sizes, element)
+    return None if symbols is None else interned.tensor(sizes, element, symbols[-count:])
+
+
 def is_last_dim(dims: Any, value: SSAValue) -> bool:
     """Whether a static argument names the last dimension of a tensor and no other."""
     shape = shape_of(value)
@@ -79,12 +94,48 @@ def is_last_dim(dims: Any, value: SSAValue) -> bool:
     return len(found) == 1 and isinstance(found[0], int) and found[0] % len(shape) == len(shape) - 1
 
 
-def is_available(value: SSAValue, at: Operation) -> bool:
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One of the two equal halves of a tensor along a dimension, not negative."""
+
+    source: SSAValue
+    dim: int
+    index: int
+
+
+def half_of(value: SSAValue) -> Half | None:
+    """What a value is the lower or upper half of, by slice, split or chunk; None if it is not."""
+    op = value.owner
+    if not isinstance(op, CallOp) or op.name not in ("aten.slice.Tensor", *SPLITS):
+        return None
+    source, dim = op.operands[0], op.argument("dim")
+    shape, part = shape_of(source), shape_of(value)
+    if shape is None or part is None:
+        return None
+    dim %= len(shape)
+    if shape[dim] == interned.DYNAMIC or part[dim] * 2 != shape[dim]:
+        return None
+    if op.name in SPLITS:
+        return Half(source, dim, int(value is op.results[-1])) if len(op.results) == 2 else None
+    start = op.argument("start") or 0
+    if op.argument("step") != 1 or start not in (0, part[dim]):
+        return None
+    return Half(source, dim, int(start != 0))
+
+
+def are_halves(lower: SSAValue, upper: SSAValue) -> Half | None:
+    """The lower half, when two values are the lower and the upper half of one tensor."""
+    low, high = half_of(lower), half_of(upper)
+    if low is None or high is None or (low.source, low.dim) != (high.source, high.dim):
+        return None
+    return low if (low.index, high.index) == (0, 1) else None
+
+
+def is_available(value: SSAValue, at: Operation | Block) -> bool:
     """Whether a value is certainly defined before an operation: an argument, or just above."""
-    if isinstance(value, BlockArgument):
-        return True
+    if isinstance(value, BlockArgument) or isinstance(at, Block):
+        return isinstance(value, BlockArgument)
     owner = value.owner
-    assert isinstance(owner, Operation)
     earlier = at
     for _ in range(_LOOK_BACK):
         previous = earlier.prev_op

@@ -8,7 +8,7 @@ from torchair.passes import ALL_PASSES
 
 CLEAN = ("canonicalize", "cse", "dce")
 SHAPE = ("sym-inputs-to-sizes",)
-FUSE = ("fuse-rms-norm",)
+FUSE = ("fuse-rms-norm", "fuse-gated-activation", "fuse-rotary-embedding")
 TYPE = ("promote-dtypes",)
 LOWER = ("convert-aten-to-ge",)
 

@@ -1,0 +1,143 @@
+"""Fusions on the forms that models write: that they fire, and that the numbers stay within the
+numeric class of the pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import torchair
+from torchair.backend_ge.graph_text import read_graph_file
+
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+
+def compile_and_count(
+    function: Callable[..., Any], inputs: tuple[Any, ...], folder: Any, *, dynamic: bool = False
+) -> tuple[Any, list[str]]:
+    """Results of the compiled function, and the GE operator types of its graph; ``dynamic`` makes
+    the leading sizes of tensors of several dimensions symbolic."""
+    torch._dynamo.reset()
+    for tensor in inputs:
+        if dynamic and tensor.dim() > 1:
+            torch._dynamo.maybe_mark_dynamic(tensor, [0] if tensor.dim() < 4 else [0, 2])
+    config = torchair.CompilerConfig()
+    config.debug.ir_dump.path = str(folder)
+    backend = torchair.get_npu_backend(compiler_config=config)
+    with torch.no_grad():
+        found = torch.compile(function, backend=backend, fullgraph=True)(*inputs)
+    [path] = folder.rglob("*graph.pbtxt")
+    return found, [node.type for node in read_graph_file(path).graph[0].op]
+
+
+def check(
+    function: Callable[..., Any], inputs: tuple[Any, ...], folder: Any, types: str, **how: Any
+) -> None:
+    """Check the numbers against eager, and that every named GE type is in the graph, no other."""
+    with torch.no_grad():
+        expected = function(*inputs)
+    found, nodes = compile_and_count(function, inputs, folder, **how)
+    limit = TOLERANCE[inputs[0].dtype]
+    torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
+    computing = {n for n in nodes if n not in ("Data", "Const", "NetOutput", "Reshape", "Unsqueeze")}
+    assert computing == set(types.split())
+
+
+def norm_times_weight(x: Tensor, w: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * w
+
+
+def norm_in_float(x: Tensor, w: Tensor) -> Tensor:
+    wide = x.to(torch.float32)
+    return w * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)).to(x.dtype)
+
+
+def norm_by_division(x: Tensor, w: Tensor) -> Tensor:
+    wide = x.float()
+    return (wide / torch.sqrt((wide * wide).mean(-1, keepdim=True) + 1e-5)).to(x.dtype) * w
+
+
+def norm_narrowed_at_the_end(x: Tensor, w: Tensor) -> Tensor:
+    wide = x.float()
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)
+    return (wide * scale * w.float()).to(x.dtype)
+
+
+def norm_of_torch(x: Tensor, w: Tensor) -> Tensor:
+    return functional.rms_norm(x, (x.shape[-1],), w, 1e-6)
+
+
+RMS_NORMS = (
+    norm_times_weight,
+    norm_in_float,
+    norm_by_division,
+    norm_narrowed_at_the_end,
+    norm_of_torch,
+)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("norm", RMS_NORMS)
+def test_rms_norm(norm: Any, dtype: torch.dtype, dynamic: bool, tmp_path: Any) -> None:
+    if norm is norm_times_weight and dtype is not torch.float32:
+        dtype = torch.float32  # without the casts, half precision means other numbers
+    inputs = (torch.randn(3, 5, 16, dtype=dtype), torch.randn(16, dtype=dtype))
+    check(norm, inputs, tmp_path, "RmsNorm", dynamic=dynamic)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_residual_add_and_rms_norm(dtype: torch.dtype, tmp_path: Any) -> None:
+    def block(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        total = x + y
+        return norm_in_float(total, w), total
+
+    inputs = tuple(torch.randn(*shape, dtype=dtype) for shape in ((4, 16), (4, 16), (16,)))
+    check(block, inputs, tmp_path, "AddRmsNorm")
+
+
+class Gated(nn.Module):
+    def __init__(self, activation: Callable[[Tensor], Tensor], first: bool) -> None:
+        super().__init__()
+        self.activation, self.first = activation, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1)
+        return self.activation(a) * b if self.first else a * self.activation(b)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_swiglu(dynamic: bool, tmp_path: Any) -> None:
+    model = Gated(functional.silu, True)
+    check(model, (torch.randn(3, 4, 32),), tmp_path, "SwiGlu", dynamic=dynamic)
+
+
+def test_geglu(tmp_path: Any) -> None:
+    check(Gated(functional.gelu, False), (torch.randn(3, 4, 32),), tmp_path, "GeGluV2")
+
+
+def rotate_half(x: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rotary_embedding(dtype: torch.dtype, dynamic: bool, tmp_path: Any) -> None:
+    def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+        return q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
+
+    angles = torch.randn(2, 5, 8).repeat(1, 1, 2)
+    inputs = (
+        torch.randn(2, 4, 5, 16, dtype=dtype),
+        torch.randn(2, 2, 5, 16, dtype=dtype),
+        angles.cos().to(dtype),
+        angles.sin().to(dtype),
+    )
+    check(rotary, inputs, tmp_path, "RotaryMul", dynamic=dynamic)

@@ -1,0 +1,94 @@
+"""Rotary position embedding, half and interleaved layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from torchair.ir import interned
+from torchair.ir.graph_pattern import Match, call, rewrites, static, value
+from torchair.ir.rewrite import Rewriter, sweep
+from torchair.passes.fusion_forms import (
+    FLOATS,
+    add,
+    are_halves,
+    create,
+    element_of,
+    is_last_dim,
+    mul,
+    shape_of,
+)
+
+_RANK = 4
+"""Rank that the operator takes."""
+_COSINE, _SINE = value("cosine"), value("sine")
+_ROTATED = call("aten.cat", [call("aten.neg", value("high")), value("low")], static("dim"))
+_HALF = add(mul(value("x"), _COSINE), mul(_ROTATED, _SINE))
+
+
+def _is_rotation(match: Match) -> bool:
+    x, half = match["x"], are_halves(match["low"], match["high"])
+    return (
+        half is not None
+        and half.source is x
+        and half.dim == _RANK - 1
+        and is_last_dim(match["dim"], x)
+        and _fits(x, match)
+    )
+
+
+def _fits(x: SSAValue, match: Match) -> bool:
+    """Whether rank, types and the shapes of cosine and sine are what the operator takes."""
+    shape, (result,) = shape_of(x), match.root.results
+    tables = (match["cosine"], match["sine"])
+    if shape is None or len(shape) != _RANK or result.type != x.type:
+        return False
+    if element_of(x) not in FLOATS or any(element_of(t) != element_of(x) for t in tables):
+        return False
+    return all((shape_of(t) or (0,))[-1] == shape[-1] for t in tables)
+
+
+@rewrites(_HALF, where=_is_rotation)
+def fuse_half_layout(match: Match, rewriter: Rewriter) -> None:
+    cosine, sine = (_widen(match[name], match, rewriter) for name in ("cosine", "sine"))
+    values = [match["x"], cosine, sine, "half"]
+    types = [match.root.results[0].type]
+    fused = create(rewriter, "npu.npu_rotary_mul", values, types, match.root)
+    rewriter.replace(match.root, fused.results)
+
+
+def _widen(table: SSAValue, match: Match, rewriter: Rewriter) -> SSAValue:
+    """The table with leading dimensions of one, as many as the operator wants."""
+    while len(shape := shape_of(table) or ()) < _RANK:
+        symbols = interned.symbols_of(table.type)
+        type_ = interned.tensor(
+            [1, *shape], element_of(table), None if symbols is None else ["1", *symbols]
+        )
+        table = create(rewriter, "aten.unsqueeze", [table, 0], [type_], match.root).results[0]
+    return table
+
+
+@dataclass(frozen=True)
+class FuseRotaryEmbeddingPass(ModulePass):
+    """Fuses rotary position embedding.
+
+        %1 = aten.mul.Tensor(%x, %cos)
+        %2 = aten.neg(%high of %x)
+        %3 = aten.cat([%2, %low of %x], -1)       ->      %y = npu.npu_rotary_mul(%x, %cos, %sin)
+        %4 = aten.mul.Tensor(%3, %sin)
+        %y = aten.add.Tensor(%1, %4)
+
+    Numeric class: approximates (half precision rounds once, at the end).
+    Shown by: test/lit/passes/fuse-rotary-embedding.mlir
+    """
+
+    name = "fuse-rotary-embedding"
+    numeric_class: ClassVar[str] = "approximates"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        sweep(op, (fuse_half_layout,))
