@@ -140,6 +140,13 @@ class DebugConfig(OptionGroup):
         False, "Analyses the loaded static graph for core deadlocks.", in_cache_key=False
     )
     verify = flag(True, "Runs the IR verifier after every pass.", in_cache_key=False, own=True)
+    check_replay = flag(
+        False,
+        "Checks that frozen parameters do not move, and poisons what a replay must refresh.",
+        modes=CAPTURE,
+        in_cache_key=False,
+        own=True,
+    )
     graph_dump = Subgroup(GraphDumpConfig)
     data_dump = Subgroup(DataDumpConfig)
     fx_summary = Subgroup(FxSummaryConfig)

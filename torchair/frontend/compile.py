@@ -26,7 +26,8 @@ from torchair.passes import pipelines
 from torchair.passes.driver import StageTime, run_passes
 from torchair.tools.context import make_context
 
-_ids = itertools.count()
+graph_ids = itertools.count()
+"""Numbers in the names of graphs, over all modes."""
 
 
 class CompiledGraph:
@@ -83,7 +84,7 @@ def compile_fx_graph(
         UnsupportedOpError, ConversionError: all calls that cannot be converted, at once.
         EngineError: the engine refused the graph.
     """
-    report = CompileReport(f"graph_{next(_ids)}_{role}")
+    report = CompileReport(f"graph_{next(graph_ids)}_{role}")
     dump = StageDump(config.debug.ir_dump.path, report.name)
     clock = StageClock(report.stages)
     outputs = plan_outputs(graph_module)

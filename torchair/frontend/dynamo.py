@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,13 @@ from torch._functorch.partitioners import default_partition
 from torch._guards import TracingContext
 from torch.fx import GraphModule
 
-from torchair.config import CompilerConfig, Snapshot, apply_options
-from torchair.frontend.compile import CompiledGraph, compile_fx_graph
+from torchair.config import CAPTURE_MODES, CompilerConfig, Snapshot, apply_options
+from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control_hooks import run_hooks
+from torchair.frontend.reduce_overhead import capture_fx_graph
 from torchair.frontend.report import CompileReport
 from torchair.frontend.summary import write_summary
 from torchair.frontend.surfacing import surfaced
@@ -47,11 +47,13 @@ class NpuFxCompiler:
             if self.config.debug.fx_summary.skip_compile:
                 return _boxed(gm)
         run_hooks(gm, example_inputs, self.config)
-        compiled: CompiledGraph = compile_fx_graph(
+        is_captured = self.config.mode in CAPTURE_MODES
+        compile_graph = capture_fx_graph if is_captured else compile_fx_graph
+        compiled = compile_graph(
             gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
         )
         self.reports.append(compiled.report)
-        if self.config.debug.run_eagerly:
+        if self.config.debug.run_eagerly and not is_captured:
             return _boxed(gm)
         return compiled
 
@@ -84,12 +86,11 @@ class NpuBackend:
         self, gm: GraphModule, example_inputs: Any, config: Snapshot
     ) -> Callable[..., Any]:
         fix_module_constants(gm)
-        _warn_mode(config)
         backend = aot_autograd(
             fw_compiler=self.compiler(config, "forward"),
             bw_compiler=self.compiler(config, "backward"),
             inference_compiler=self.compiler(config, "inference"),
-            decompositions=self.decompositions(),
+            decompositions=self._decompositions(config),
             partition_fn=default_partition,
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
@@ -99,6 +100,11 @@ class NpuBackend:
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         """What compiles the AOT graphs of one role."""
         return NpuFxCompiler(config, role, self.reports)
+
+    def _decompositions(self, config: Snapshot) -> dict[Any, Callable[..., Any]]:
+        if config.mode in CAPTURE_MODES:  # a captured graph keeps torch's operators whole
+            return self.custom_decompositions
+        return self.decompositions()
 
     def decompositions(self) -> dict[Any, Callable[..., Any]]:
         """The decomposition table for AOT autograd."""
@@ -142,16 +148,6 @@ def _argument_kinds(gm: GraphModule, role: str) -> dict[str, str]:
     placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
     static = [i for i in metadata.static_input_indices if i < len(placeholders)]
     return {placeholders[i].name: "parameter" for i in static}
-
-
-def _warn_mode(config: Snapshot) -> None:
-    if config.mode != "max-autotune" and not config.debug.run_eagerly:
-        warnings.warn(
-            f"mode '{config.mode}' runs the max-autotune path: capture and replay is not part of "
-            "this version",
-            UserWarning,
-            stacklevel=2,
-        )
 
 
 def _boxed(gm: GraphModule) -> Callable[[list[Any]], Any]:

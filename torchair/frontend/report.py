@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torchair.passes.driver import StageTime
 
@@ -18,6 +20,7 @@ class CompileReport:
         nodes: node counts by level: ``fx``, ``aten``, ``aten optimised``, ``ge``.
         files: artefacts written.
         graph_bytes: size of the serialized GE graph.
+        capture_state: in the capture modes, refers weakly to the graph's captures.
     """
 
     name: str
@@ -25,6 +28,12 @@ class CompileReport:
     nodes: dict[str, int] = field(default_factory=dict[str, int])
     files: list[Path] = field(default_factory=list[Path])
     graph_bytes: int = 0
+    capture_state: weakref.ref[Any] | None = None
+
+    @property
+    def captured(self) -> Any:
+        """In the capture modes, the ``CapturedGraph`` while it is alive; else None."""
+        return None if self.capture_state is None else self.capture_state()
 
     @property
     def seconds(self) -> float:
@@ -32,7 +41,8 @@ class CompileReport:
         return sum(stage.seconds for stage in self.stages)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {1e3 * self.seconds:.1f} ms CPU, GE graph {self.graph_bytes} bytes"]
+        ge_graph = f", GE graph {self.graph_bytes} bytes" if self.graph_bytes else ""
+        lines = [f"{self.name}: {1e3 * self.seconds:.1f} ms CPU{ge_graph}"]
         lines.append("  nodes  " + ", ".join(f"{k} {v}" for k, v in self.nodes.items()))
         width = max((len(stage.name) for stage in self.stages), default=0)
         for stage in self.stages:
@@ -40,4 +50,7 @@ class CompileReport:
             label = f"  {stage.name:<{width}}"
             lines.append(f"{label}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node")
         lines.extend(f"  wrote {path}" for path in self.files)
+        captured = self.captured
+        if captured is not None:
+            lines.extend(f"  {line}" for line in str(captured).splitlines())
         return "\n".join(lines)

@@ -1,0 +1,258 @@
+"""An aten module decoded once: a flat list of calls of torch operators and of host arithmetic."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.backend_ge.host.lowering import constant_tensor
+from torchair.errors import EngineError, UnsupportedOpError
+from torchair.ir import element_types, interned
+from torchair.ir.calls import CallOp
+from torchair.ir.conversion import argument_attributes
+from torchair.ir.location import name_of, source_of
+from torchair.ir.schema import Parameter
+from torchair.ir.values import decode
+
+_SCALARS = (interned.i64, interned.f64, interned.i1)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the graph, in the place of an argument."""
+
+    index: int
+
+
+@dataclass(slots=True)
+class Call:
+    """One operation.
+
+    Args:
+        name: mnemonic, e.g. ``aten.add.Tensor``.
+        function: the torch operator, or the Python function of host arithmetic.
+        args, kwargs: nested lists in which ``Value`` stands for what is computed at run time.
+        results: value of each result.
+        on_host: whether it computes a Python number from Python numbers and tensor sizes.
+        origin: ``<fx node>-<aten operator>`` of the import.
+        source: the user's ``file:line``.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: list[int]
+    on_host: bool = False
+    origin: str | None = None
+    source: str | None = None
+
+    def values(self) -> Iterator[Value]:
+        """Every value it reads."""
+        return values_in((self.args, self.kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of the function that the graph uses.
+
+    Args:
+        position: its place among the arguments of the imported function.
+        name: FX name.
+        kind: ``parameter``, ``buffer``, ``constant``, ``input`` or ``size``.
+        symbols: what each dimension is, for a tensor with symbolic sizes; the symbol of a size.
+    """
+
+    position: int
+    name: str
+    kind: str
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether its memory belongs to the model."""
+        return self.kind != "input" and self.kind != "size"
+
+
+@dataclass(slots=True)
+class AtenGraph:
+    """A graph ready to be specialised or interpreted. Values are numbered, arguments first."""
+
+    arguments: list[Argument]
+    calls: list[Call] = field(default_factory=list[Call])
+    constants: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
+    results: list[int] = field(default_factory=list[int])
+    scalars: set[int] = field(default_factory=set[int])
+    """Values that are numbers, not tensors."""
+
+
+def values_in(item: Any) -> Iterator[Value]:
+    """Every ``Value`` in a nested argument."""
+    if isinstance(item, Value):
+        yield item
+    elif isinstance(item, list | tuple):
+        for part in item:
+            yield from values_in(part)
+    elif isinstance(item, dict):
+        for part in item.values():
+            yield from values_in(part)
+
+
+def fill(item: Any, values: dict[int, Any]) -> Any:
+    """A nested argument with each ``Value`` replaced by what it stands for."""
+    if isinstance(item, Value):
+        return values[item.index]
+    if isinstance(item, list):
+        return [fill(part, values) for part in item]
+    return item
+
+
+def read_graph(module: ModuleOp) -> AtenGraph:
+    """Decode an aten module.
+
+    Raises:
+        UnsupportedOpError: an operator has no implementation in this process.
+    """
+    function = next(op for op in module.ops if isinstance(op, FuncOp))
+    return _Reader(function).graph
+
+
+class _Reader:
+    """Numbers values and resolves operators."""
+
+    def __init__(self, function: FuncOp) -> None:
+        self.numbers: dict[SSAValue, int] = {}
+        block = function.body.block
+        entries = argument_attributes(function)
+        used = [(v, e) for v, e in zip(block.args, entries, strict=True) if v.first_use is not None]
+        self.graph = AtenGraph([_argument(value, entry) for value, entry in used])
+        for value, _ in used:
+            self._number(value)
+        for op in block.ops:
+            if isinstance(op, ReturnOp):
+                self.graph.results = [self.numbers[operand] for operand in op.operands]
+            elif isinstance(op, CallOp):
+                self._read(op)
+            else:
+                raise EngineError(f"'{op.name}' is not an operation of an aten graph", op=op.name)
+
+    def _number(self, value: SSAValue) -> int:
+        index = self.numbers[value] = len(self.numbers)
+        if value.type in _SCALARS:
+            self.graph.scalars.add(index)
+        return index
+
+    def _read(self, op: CallOp) -> None:
+        if op.name == "aten.constant":
+            tensor = constant_tensor(op, op.arguments()[0])  # pyright: ignore
+            self.graph.constants[self._number(op.results[0])] = tensor
+            return
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for parameter, value in zip(op.schema.parameters, op.arguments(), strict=True):
+            value = self._torch_value(value, parameter)
+            if not parameter.keyword_only:
+                positional.append(value)
+            elif value is not None:
+                named[parameter.name] = value
+        function, on_host = _function_of(op)
+        results = [self._number(result) for result in op.results]
+        origin, source = name_of(op.location), source_of(op.location)
+        call = Call(op.name, function, tuple(positional), named, results, on_host, origin, source)
+        self.graph.calls.append(call)
+
+    def _torch_value(self, value: Any, parameter: Parameter) -> Any:
+        if isinstance(value, SSAValue):
+            return Value(self.numbers[value])
+        if isinstance(value, list):
+            return [self._torch_value(item, parameter) for item in value]
+        match parameter.kind:
+            case "dtype" if isinstance(value, Attribute):
+                return getattr(torch, element_types.to_name(value))
+            case "layout" | "memory_format" if isinstance(value, str):
+                return getattr(torch, value)
+            case "device" if isinstance(value, str):
+                return torch.device(value)
+            case _:
+                return value
+
+
+def _argument(value: SSAValue, entry: dict[str, Attribute]) -> Argument:
+    index = entry.get("torchair.index")
+    position = index.value.data if isinstance(index, IntegerAttr) else value.index  # pyright: ignore
+    name, kind = (decode(entry[f"torchair.{key}"]) for key in ("name", "kind"))
+    symbol = entry.get("torchair.symbol")
+    if isinstance(symbol, StringAttr):
+        return Argument(position, name, kind, (symbol.data,))
+    encoding = getattr(value.type, "encoding", None)
+    symbols = tuple(item.data for item in encoding) if hasattr(encoding, "data") else ()  # pyright: ignore
+    return Argument(position, name, kind, symbols)
+
+
+def _function_of(op: CallOp) -> tuple[Callable[..., Any], bool]:
+    host = HOST_FUNCTIONS.get(op.name)
+    if host is not None:
+        return host, True
+    namespace, name, *overload = op.name.split(".")
+    packet = getattr(getattr(torch.ops, namespace), name, None)
+    found = getattr(packet, overload[0] if overload else "default", None)
+    if found is None:
+        raise UnsupportedOpError(
+            f"the operator {op.name} has no implementation in this process",
+            op=name_of(op.location) or op.name,
+            loc=source_of(op.location),
+            hint="import the package that defines it, or give it a CPU kernel with torch.library",
+        )
+    return found, False
+
+
+def _size(tensor: torch.Tensor, dim: int) -> int:
+    return tensor.shape[dim]
+
+
+def _ite(condition: bool, a: Any, b: Any) -> Any:
+    return a if condition else b
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    return sum(values)
+
+
+HOST_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{
+        f"sym.{name}": getattr(operator, name)
+        for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift")
+    },
+    **{f"sym.{name}": getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "sym.and": operator.and_,
+    "sym.or": operator.or_,
+    "sym.bitwise_and": operator.and_,
+    "sym.bitwise_or": operator.or_,
+    "sym.min": min,
+    "sym.max": max,
+    "sym.neg": operator.neg,
+    "sym.abs": abs,
+    "sym.floor": math.floor,
+    "sym.ceil": math.ceil,
+    "sym.trunc": math.trunc,
+    "sym.round": round,
+    "sym.sqrt": math.sqrt,
+    "sym.float": float,
+    "sym.int": int,
+    "sym.not": operator.not_,
+    "sym.sum": _sum,
+    "sym.ite": _ite,
+    "aten.sym_size.int": _size,
+    "aten.sym_stride.int": lambda tensor, dim: tensor.stride(dim),
+    "aten.sym_numel": lambda tensor: tensor.numel(),
+    "aten.sym_storage_offset": lambda tensor: tensor.storage_offset(),
+}
+"""What the host computes itself, while a graph is specialised or interpreted."""

@@ -1,0 +1,179 @@
+"""One capture: a program, and where each of its inputs lies when it is replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from torchair.backend_ge.host.program import ProgramError
+from torchair.backend_ge.runtime.aten_graph import AtenGraph
+from torchair.backend_ge.runtime.capture_key import CaptureKey
+from torchair.backend_ge.runtime.specialise import Specialised, TensorSpec, call_error
+from torchair.backend_ge.runtime.staging import StagingPool
+from torchair.backend_ge.runtime.update_slots import UpdateSlots
+from torchair.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePolicy:
+    """How a capture treats its inputs and outputs.
+
+    Args:
+        stage_inputs: inputs of the user are copied into buffers of the graph before each replay.
+        clone_outputs: outputs are copied out of the memory that the capture wrote.
+        check: verify every replay: frozen parameters keep their addresses, what a replay must
+            refresh is overwritten with poison after it.
+        log_statistics: log minimum, maximum, mean and norm of inputs and outputs.
+    """
+
+    stage_inputs: bool = True
+    clone_outputs: bool = False
+    check: bool = False
+    log_statistics: bool = False
+
+
+class Capture:
+    """A captured graph for one key.
+
+    Parameters, inputs that are written and inputs that an output shares memory with are bound: the
+    program works on the caller's tensors. Other inputs are staged, if they are dense.
+
+    Args:
+        graph: what was captured.
+        key: what it was captured for.
+        specialised: its program.
+        specs: geometry of every argument (a number for a scalar).
+        frozen: arguments that are constants of the program.
+        slots: numbers that are updated before each replay.
+        pool: where staged inputs lie.
+        policy: see there.
+    """
+
+    def __init__(
+        self,
+        graph: AtenGraph,
+        key: CaptureKey,
+        specialised: Specialised,
+        specs: Sequence[Any],
+        frozen: dict[int, torch.Tensor],
+        slots: UpdateSlots,
+        pool: StagingPool,
+        policy: CapturePolicy,
+    ) -> None:
+        self.key = key
+        self.calls = specialised.calls
+        self._graph = graph
+        self._program = specialised.program
+        self._positions = specialised.positions
+        self._frozen = {index: (tensor, tensor.data_ptr()) for index, tensor in frozen.items()}
+        self._slots = slots
+        self._pool = pool
+        self._policy = policy
+        staged = [
+            place
+            for place, index in enumerate(self._positions)
+            if policy.stage_inputs and self._may_stage(index, specialised, specs[index])
+        ]
+        self._staged = [(place, self._positions[place]) for place in staged]
+        self._buffers = pool.place([specs[index] for _, index in self._staged]) if staged else []
+        self._is_exclusive = bool(staged) or bool(slots.decided.uses)
+        self._is_running = False
+
+    def _may_stage(self, index: int, specialised: Specialised, spec: TensorSpec) -> bool:
+        if self._graph.arguments[index].is_weight or specialised.fixed_layout:
+            return False
+        return spec.is_dense and index not in specialised.written | specialised.escaping
+
+    @property
+    def staged_bytes(self) -> int:
+        """Bytes that are copied before each replay."""
+        return sum(buffer.nbytes for buffer in self._buffers)
+
+    @property
+    def staged(self) -> list[str]:
+        """Names of the staged inputs."""
+        return [self._graph.arguments[index].name for _, index in self._staged]
+
+    def replay(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        """Run once.
+
+        Args:
+            inputs: a tensor or number per argument of the graph, of this capture's key.
+
+        Raises:
+            EngineError: a call failed, or a check did.
+        """
+        if self._policy.check:
+            self._check_frozen(inputs)
+        arguments = [inputs[index] for index in self._positions]
+        if not self._is_exclusive:
+            return self._run(arguments)
+        with self._pool.lock:
+            return self._run_staged(arguments, inputs)
+
+    def _run_staged(self, arguments: list[torch.Tensor], inputs: Sequence[Any]) -> list[Any]:
+        nested, self._is_running = self._is_running, True
+        try:
+            if self._staged and not nested:  # a graph that calls itself is using the buffers
+                given = [inputs[index] for _, index in self._staged]
+                with torch.no_grad():
+                    torch.ops.aten._foreach_copy_.default(self._buffers, given)
+                for (place, _), buffer in zip(self._staged, self._buffers, strict=True):
+                    arguments[place] = buffer
+            if self._slots.decided.uses:
+                scalars = self._slots.decided.slots | self._slots.decided.guards
+                self._slots.update({index: inputs[index] for index in scalars})
+                arguments += self._slots.inputs()
+            return self._run(arguments)
+        finally:
+            self._is_running = nested
+            if self._policy.check and not nested:
+                self._poison()
+
+    def _run(self, arguments: list[torch.Tensor]) -> list[torch.Tensor]:
+        try:
+            outputs = self._program.run(arguments)
+        except ProgramError as error:
+            raise call_error(self._graph.calls[error.origin], error, "failed") from error
+        if self._policy.clone_outputs:
+            return _cloned(outputs, arguments)
+        return outputs
+
+    def _check_frozen(self, inputs: Sequence[Any]) -> None:
+        for index, (_, address) in self._frozen.items():
+            if inputs[index].data_ptr() != address:
+                named = self._graph.arguments[index].name
+                raise EngineError(
+                    f"the frozen parameter '{named}' has moved since the graph was captured",
+                    expected=f"address {address:#x}",
+                    found=f"address {inputs[index].data_ptr():#x}",
+                    hint="call torchair.reset() after replacing parameters, or set "
+                    "config.experimental_config.frozen_parameter = False",
+                )
+
+    def _poison(self) -> None:
+        """Fill what the next replay must refresh, so that a replay that does not gives nonsense."""
+        self._slots.poison()
+        for buffer in self._buffers:
+            storage = buffer.untyped_storage()
+            start = buffer.storage_offset() * buffer.element_size()
+            torch.empty(0, dtype=torch.uint8).set_(storage, start, (buffer.nbytes,), (1,)).fill_(
+                255
+            )
+
+    def close(self) -> None:
+        """Release what the process keeps for this capture."""
+        self._slots.close()
+
+
+def _cloned(outputs: list[torch.Tensor], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Clones of the outputs that share no memory with an input."""
+    shared = {tensor.untyped_storage()._cdata for tensor in inputs}
+    with torch.no_grad():
+        return [
+            tensor if tensor.untyped_storage()._cdata in shared else tensor.clone()
+            for tensor in outputs
+        ]

@@ -1,0 +1,299 @@
+"""A graph of mode reduce-overhead: the cache of its captures, and what happens to each call.
+
+A call with a known key replays its capture. An unknown key is captured, until the limit is reached:
+from then on calls with unknown keys run eagerly, with a warning that says what changed.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch._C._dynamo.guards import TensorGuards
+from torch._dynamo.utils import counters
+
+from torchair.backend_ge.runtime import host_values
+from torchair.backend_ge.runtime.aten_graph import Argument, AtenGraph
+from torchair.backend_ge.runtime.capture import Capture, CapturePolicy
+from torchair.backend_ge.runtime.capture_key import CaptureKey, key_of, key_of_specs, nearest
+from torchair.backend_ge.runtime.interpret import interpret
+from torchair.backend_ge.runtime.specialise import (
+    Composite,
+    SpecialiseOptions,
+    TensorSpec,
+    specialise,
+)
+from torchair.backend_ge.runtime.staging import StagingPool, pool_of
+from torchair.backend_ge.runtime.statistics import log_statistics
+from torchair.backend_ge.runtime.update_slots import UpdateSlots
+
+COUNTERS = "npugraph_ex"
+"""Group of ``torch._dynamo.utils.counters`` in which captures are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """Options of capture and replay; names as in ``CompilerConfig``.
+
+    Args:
+        limit: live captures of the graph (``static_capture_size_limit``).
+        policy: treatment of inputs and outputs.
+        frozen_parameter: parameters are constants of the captures.
+        force_recapture: capture anew on every call.
+        run_eagerly: never capture.
+        pool: handle of a shared pool (``use_custom_pool``).
+        share_pool: captures of the graph lie on top of each other.
+        reinplace_inputs, reinplace_values: see ``specialise``.
+        composite: operators that are traced into others.
+    """
+
+    limit: int = 64
+    policy: CapturePolicy = CapturePolicy()  # noqa: RUF009
+    frozen_parameter: bool = False
+    force_recapture: bool = False
+    run_eagerly: bool = False
+    pool: tuple[int, ...] | None = None
+    share_pool: bool = True
+    reinplace_inputs: bool = True
+    reinplace_values: bool = True
+    composite: Composite = lambda op: None
+
+
+@dataclass(slots=True)
+class CaptureCounts:
+    """What has happened to the calls of one graph.
+
+    Args:
+        captures: captures made, recaptures included.
+        recaptures: captures made although the key was known.
+        replays: calls that replayed a capture.
+        eager: calls that ran operator by operator.
+        lost: what each capture was made for, or why a call was not captured; newest last.
+    """
+
+    captures: int = 0
+    recaptures: int = 0
+    replays: int = 0
+    eager: int = 0
+    lost: list[str] = field(default_factory=list[str])
+
+
+class CapturedGraph:
+    """An aten graph with its captures. Any number of threads may call it.
+
+    Args:
+        graph: the graph.
+        name: for messages and counters.
+        options: see there.
+        strides: from all arguments of a call to the wanted strides of each output.
+
+    Raises:
+        UnsupportedOpError: a number or shape depends on tensor data.
+    """
+
+    def __init__(
+        self,
+        graph: AtenGraph,
+        name: str,
+        options: CaptureOptions,
+        strides: Callable[[Sequence[Any]], list[tuple[int, ...] | None]],
+    ) -> None:
+        if not options.run_eagerly:
+            host_values.refuse_device_values(graph)
+        self.graph, self.name, self.options = graph, name, options
+        self.counts = CaptureCounts()
+        self.host_values = host_values.decide(graph)
+        self._strides = strides
+        self._positions = [argument.position for argument in graph.arguments]
+        self._frozen = self._freezable() if options.frozen_parameter else frozenset[int]()
+        self._ignored = self._frozen | self.host_values.slots
+        self._tensors = [
+            i for i in range(len(self._positions)) if i not in graph.scalars | self._frozen
+        ]
+        self._guards = sorted(self.host_values.guards)
+        self._lock = threading.RLock()
+        self._captures: dict[CaptureKey, Capture] = {}
+        self._latest: tuple[Any, list[Any], Capture] | None = None
+        self._pool: StagingPool | None = None
+        self._has_warned = False
+        live_graphs.add(self)
+
+    def _freezable(self) -> frozenset[int]:
+        written = {
+            value.index
+            for call in self.graph.calls
+            if not call.on_host and call.function._schema.is_mutable  # pyright: ignore
+            for value in call.values()
+        }
+        weights = (i for i, a in enumerate(self.graph.arguments) if a.is_weight)
+        return frozenset(weights) - written
+
+    @property
+    def captures(self) -> list[Capture]:
+        """The live captures."""
+        return list(self._captures.values())
+
+    @property
+    def pool(self) -> StagingPool | None:
+        """The pool of the latest capture."""
+        return self._pool
+
+    def run(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
+        """Results of one call.
+
+        Args:
+            arguments: all arguments of the imported function; those written are written.
+
+        Raises:
+            EngineError: naming the operator and the source line.
+        """
+        inputs = [arguments[position] for position in self._positions]
+        capture = self._find(inputs, arguments)
+        if capture is None:
+            self.counts.eager += 1
+            return interpret(self.graph, inputs)
+        outputs = capture.replay(inputs)
+        self.counts.replays += 1
+        if self.options.policy.log_statistics:
+            log_statistics(self.name, self.graph, inputs, outputs)
+        return outputs
+
+    def _find(self, inputs: list[Any], arguments: Sequence[Any]) -> Capture | None:
+        """The capture for these inputs; None when the call is to run eagerly."""
+        if self.options.run_eagerly:
+            return None
+        tensors = [inputs[i] for i in self._tensors]
+        numbers = [inputs[i] for i in self._guards]
+        latest = self._latest
+        if latest is not None and latest[1] == numbers and latest[0].check(*tensors):
+            return latest[2]
+        capture = self._look_up(inputs, arguments)
+        if capture is not None and tensors and not self.options.force_recapture:
+            self._latest = (_guards_of(tensors), numbers, capture)
+        return capture
+
+    def _look_up(self, inputs: list[Any], arguments: Sequence[Any]) -> Capture | None:
+        key = key_of(inputs, self._ignored)
+        capture = self._captures.get(key)
+        if capture is not None and not self.options.force_recapture:
+            return capture
+        with self._lock:
+            capture = self._captures.get(key)
+            if capture is not None and not self.options.force_recapture:
+                return capture
+            if capture is None and len(self._captures) >= self.options.limit:
+                self._warn_limit(key)
+                return None
+            return self._capture(key, inputs, arguments)
+
+    def _capture(self, key: CaptureKey, inputs: list[Any], arguments: Sequence[Any]) -> Capture:
+        specs = [TensorSpec.of(v) if isinstance(v, torch.Tensor) else v for v in inputs]
+        frozen = {index: inputs[index].detach() for index in self._frozen}
+        old = self._captures.get(key)
+        made = self._build(key, specs, frozen, self._strides(arguments))
+        counters[COUNTERS][f"captured_{self.name}"] += 1
+        if old is not None:
+            old.close()
+            self.counts.recaptures += 1
+            counters[COUNTERS][f"recapture_due_to_force_recapture_{self.name}"] += 1
+        return made
+
+    def _build(
+        self,
+        key: CaptureKey,
+        specs: list[Any],
+        frozen: dict[int, torch.Tensor],
+        strides: list[tuple[int, ...] | None],
+    ) -> Capture:
+        options = self.options
+        slots = UpdateSlots(self.graph, self.host_values)
+        specialised = specialise(
+            self.graph,
+            specs,
+            SpecialiseOptions(
+                frozen=frozen,
+                slots=slots if self.host_values.uses else None,
+                strides=strides,
+                composite=options.composite,
+                reinplace_inputs=options.reinplace_inputs,
+                reinplace_values=options.reinplace_values,
+            ),
+        )
+        if self._pool is None or not options.share_pool:
+            self._pool = pool_of(options.pool)
+        made = Capture(
+            self.graph, key, specialised, specs, frozen, slots, self._pool, options.policy
+        )
+        reason = nearest(self.graph.arguments, list(self._captures), key)
+        self.counts.lost.append(f"captured: {reason}")
+        self._captures[key] = made
+        self.counts.captures += 1
+        return made
+
+    def prepare(self, inputs: Sequence[Any], arguments: Sequence[Any]) -> None:
+        """Capture for inputs of these geometries without running, if that is not done yet.
+
+        Args:
+            inputs: a ``TensorSpec`` or number per argument of the graph.
+            arguments: the same for all arguments of the imported function.
+        """
+        with self._lock:
+            key = key_of_specs(inputs, self._ignored)
+            if key in self._captures or len(self._captures) >= self.options.limit:
+                return
+            self._build(key, list(inputs), {}, self._strides(arguments))
+
+    def _warn_limit(self, key: CaptureKey) -> None:
+        changed = nearest(self.graph.arguments, list(self._captures), key)
+        self.counts.lost.append(f"eager: {changed}")
+        del self.counts.lost[:-64]
+        if self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"{self.name}: the limit of {self.options.limit} captures is reached; calls with new "
+            f"keys run eagerly from now on. This call differs from the nearest capture in {changed}"
+            f"\nTry: pad inputs to fewer sizes (torchair.inference.set_dim_gears), or raise "
+            f"config.debug.aclgraph.static_capture_size_limit",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    def reset(self) -> None:
+        """Drop all captures; the next call captures again."""
+        with self._lock:
+            for capture in self._captures.values():
+                capture.close()
+            self._captures, self._latest, self._pool = {}, None, None
+            self._has_warned = False
+
+    def argument_of(self, position: int) -> Argument | None:
+        """The argument at a position of the imported function, if the graph uses it."""
+        return next((a for a in self.graph.arguments if a.position == position), None)
+
+    def __str__(self) -> str:
+        counts = self.counts
+        staged = sum(capture.staged_bytes for capture in self.captures)
+        pool = 0 if self._pool is None else self._pool.bytes_reserved
+        lines = [
+            f"{len(self._captures)} live captures, {counts.captures} made ({counts.recaptures} "
+            f"recaptures), {counts.replays} replays, {counts.eager} eager calls",
+            f"{staged} bytes of inputs staged, pool of {pool} bytes",
+        ]
+        return "\n".join([*lines, *self.host_values.lines, *counts.lost[-8:]])
+
+
+live_graphs: weakref.WeakSet[CapturedGraph] = weakref.WeakSet()
+"""Every graph of the process that may hold captures."""
+
+
+def _guards_of(tensors: list[torch.Tensor]) -> Any:
+    """A native check that tensors are like these: dtype, device, sizes, strides, dispatch keys."""
+    sizes: Any = [list(tensor.shape) for tensor in tensors]
+    strides: Any = [list(tensor.stride()) for tensor in tensors]
+    return TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides)

@@ -1,0 +1,261 @@
+"""Removes the copies that functionalisation added, where nobody can tell.
+
+    %1 = index_copy(%cache, 2, %i, %k)            index_copy_(%cache, 2, %i, %k)
+    copy_(%cache, %1)                      ->     use(%cache)
+    use(%1)
+
+A call may write its first operand when no later call reads that storage, no other operand shares
+it, it has room for every element, and the result has the same layout. A graph input qualifies when
+the result is copied into it; any other tensor when it is neither input, constant nor output.
+Numeric class: exact, the in-place overload of an operator runs the same kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from torchair.backend_ge.host.program import AtenCall, Slot, Trace
+
+_COPY = torch.ops.aten.copy_.default
+_WRITERS = frozenset(
+    (
+        *("index_put", "index_copy", "index_add", "index_fill", "masked_fill", "masked_scatter"),
+        *("scatter", "scatter_add", "scatter_reduce"),
+    )
+)
+"""Operators that copy their first operand and write a part of it."""
+_VIEW_WRITERS = {
+    "slice_scatter": torch.ops.aten.slice.Tensor,
+    "select_scatter": torch.ops.aten.select.int,
+    "diagonal_scatter": torch.ops.aten.diagonal.default,
+}
+"""Operators that copy their first operand and overwrite a view of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storages:
+    """Which slots share memory.
+
+    Args:
+        fakes: tensor of each slot.
+        fixed: slots whose memory is not the program's own: inputs and constants.
+    """
+
+    fakes: dict[Slot, torch.Tensor]
+    fixed: frozenset[Slot]
+
+    def of(self, slot: Slot) -> int:
+        """Identity of a slot's storage."""
+        return self.fakes[slot].untyped_storage()._cdata
+
+    def same_layout(self, a: Slot, b: Slot) -> bool:
+        """Whether one tensor can hold the elements of the other."""
+        x, y = self.fakes[a], self.fakes[b]
+        same = x.shape == y.shape and x.stride() == y.stride() and x.dtype == y.dtype
+        return same and (0 not in x.stride() or x.numel() <= 1)
+
+
+def reinplace(trace: Trace, storages: Storages, inputs: bool = True, values: bool = True) -> int:
+    """Rewrite calls of a trace in place.
+
+    Args:
+        trace: changed.
+        storages: which slots share memory.
+        inputs: rewrite writes that end in a graph input.
+        values: rewrite partial writes of tensors of the program.
+
+    Returns:
+        How many calls now write in place.
+    """
+    rewrite = _Reinplace(trace, storages)
+    if inputs:
+        rewrite.graph_inputs()
+    if values:
+        rewrite.own_values()
+    rewrite.apply()
+    return rewrite.count
+
+
+class _Reinplace:
+    """Calls by index, with the readers of every storage."""
+
+    def __init__(self, trace: Trace, storages: Storages) -> None:
+        self.trace, self.storages = trace, storages
+        self.calls: list[AtenCall | None] = list(trace.calls)
+        self.count = 0
+        self.renamed: dict[Slot, Slot] = {}
+        self.merged: dict[int, int] = {}
+        self.producer: dict[Slot, int] = {}
+        self.readers: dict[int, list[int]] = {}
+        for index, call in enumerate(trace.calls):
+            for slot in {*slots_in((call.args, call.kwargs))}:
+                self.readers.setdefault(storages.of(slot), []).append(index)
+            for slot in call.results:
+                if slot is not None:
+                    self.producer.setdefault(slot, index)
+        self.kept = {storages.of(slot) for slot in trace.outputs}
+        self.fixed = {storages.of(slot) for slot in storages.fixed}
+
+    def graph_inputs(self) -> None:
+        """Every ``copy_(input, result)`` whose result could have been written there at once."""
+        inputs = set(self.trace.inputs)
+        for index in range(len(self.calls) - 1, -1, -1):
+            call = self.calls[index]
+            if call is None or call.op is not _COPY or len(call.args) != 2:
+                continue
+            target, source = call.args
+            if isinstance(target, Slot) and target in inputs and isinstance(source, Slot):
+                self._into_input(index, target, source)
+
+    def _into_input(self, copy: int, target: Slot, source: Slot) -> None:
+        chain = self._chain(target, source)
+        if not chain:
+            return
+        first = chain[-1]
+        if sorted(r for r in self._readers(target) if r >= first) != [first, copy]:
+            return
+        for index in reversed(chain):
+            self._write(index)
+        self.calls[copy] = None
+
+    def _chain(self, target: Slot, source: Slot) -> list[int]:
+        """Calls from the last write back to the first, which reads the input; [] when not so."""
+        chain: list[int] = []
+        while source != target:
+            index = self.producer.get(source, -1)
+            call = self.calls[index] if index >= 0 else None
+            if call is None or not self._can_write(call) or self._storage(source) in self.kept:
+                return []
+            if chain and any(reader > chain[-1] for reader in self._readers(source)):
+                return []
+            chain.append(index)
+            source = next(slots_in(call.args[0]))
+            if not self.storages.same_layout(source, target):
+                return []
+        return chain
+
+    def own_values(self) -> None:
+        """Partial writes of tensors that are read for the last time."""
+        for index, call in enumerate(self.calls):
+            if call is None or not _is_partial(call) or not self._can_write(call):
+                continue
+            target = next(slots_in(call.args[0]))
+            storage = self._storage(target)
+            owned = storage not in self.fixed and storage not in self.kept
+            if owned and not any(reader > index for reader in self._readers(target)):
+                self._write(index)
+
+    def _storage(self, slot: Slot) -> int:
+        storage = self.storages.of(slot)
+        while storage in self.merged:
+            storage = self.merged[storage]
+        return storage
+
+    def _readers(self, slot: Slot) -> list[int]:
+        return self.readers.get(self._storage(slot), [])
+
+    def _can_write(self, call: AtenCall) -> bool:
+        if _in_place(call) is None or len(call.results) != 1:
+            return False
+        target, result = call.args[0], call.results[0]
+        if not isinstance(target, Slot) or result is None:
+            return False
+        storage = self._storage(target)
+        others = slots_in((call.args[1:], call.kwargs))
+        return self.storages.same_layout(target, result) and all(
+            self._storage(slot) != storage for slot in others
+        )
+
+    def _write(self, index: int) -> None:
+        """Let a call write its first operand: result and operand are one tensor from here on."""
+        call = self.calls[index]
+        assert call is not None, "a removed copy is no writer"
+        target = next(slots_in(call.args[0]))
+        result = next(slots_in(call.results))
+        old, new = self._storage(result), self._storage(target)
+        self.readers.setdefault(new, []).extend(self.readers.pop(old, []))
+        if old in self.kept:
+            self.kept.add(new)
+        self.merged[old] = new
+        self.renamed[result] = target
+        self.count += 1
+        op: Any = _in_place(call)
+        self.calls[index] = AtenCall(op, call.args, call.kwargs, [target], call.origin)
+
+    def apply(self) -> None:
+        """Put the surviving calls back, with slots renamed; expand overwritten views."""
+        calls: list[AtenCall] = []
+        for call in self.calls:
+            if call is not None:
+                call.args = self._rename(call.args)
+                call.kwargs = self._rename(call.kwargs)
+                call.results = self._rename(call.results)
+                calls.extend(self._expanded(call))
+        self.trace.calls[:] = calls
+        self.trace.outputs[:] = self._rename(self.trace.outputs)
+
+    def _expanded(self, call: AtenCall) -> list[AtenCall]:
+        view_op = _VIEW_WRITERS.get(_name(call))
+        if view_op is None or call.results != [call.args[0]]:
+            return [call]
+        target, source, *place = call.args
+        fakes = self.storages.fakes
+        view = Slot(1 + max(slot.index for slot in fakes))
+        fakes[view] = fakes[next(slots_in(target))]
+        return [
+            AtenCall(view_op, (target, *place), call.kwargs, [view], call.origin),
+            AtenCall(_COPY, (view, source), {}, [view], call.origin),
+        ]
+
+    def _rename(self, value: Any) -> Any:
+        if isinstance(value, Slot):
+            while value in self.renamed:
+                value = self.renamed[value]
+            return value
+        if isinstance(value, list | tuple):
+            return type(value)(self._rename(item) for item in value)
+        if isinstance(value, dict):
+            return {name: self._rename(item) for name, item in value.items()}
+        return value
+
+
+def _name(call: AtenCall) -> str:
+    return call.op._schema.name.removeprefix("aten::")
+
+
+def _in_place(call: AtenCall) -> Any:
+    """The overload that writes its first operand; a view writer stands for itself; or None."""
+    schema = call.op._schema
+    name = _name(call)
+    if "::" in name or schema.is_mutable:
+        return None
+    if name in _VIEW_WRITERS:
+        return call.op
+    if name not in _WRITERS and torch.Tag.pointwise not in call.op.tags:
+        return None
+    packet = getattr(torch.ops.aten, f"{name}_", None)
+    found = getattr(packet, schema.overload_name or "default", None)
+    if found is None or not found._schema.is_mutable:
+        return None
+    names = [argument.name for argument in schema.arguments]
+    return found if [argument.name for argument in found._schema.arguments] == names else None
+
+
+def _is_partial(call: AtenCall) -> bool:
+    return _name(call) in _WRITERS or _name(call) in _VIEW_WRITERS
+
+
+def slots_in(value: Any) -> Iterator[Slot]:
+    """Every slot of nested arguments."""
+    if isinstance(value, Slot):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from slots_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from slots_in(item)

@@ -1,0 +1,255 @@
+"""Aten graph -> native program, for one set of input shapes, strides and guarded host values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
+from torchair.backend_ge.host.program import Program, Slot, Trace
+from torchair.backend_ge.host.tracing import Tracer, active, real_execution
+from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, fill
+from torchair.backend_ge.runtime.reinplace import Storages, reinplace
+from torchair.backend_ge.runtime.update_slots import UpdateSlots
+from torchair.errors import EngineError, TorchairError
+
+_VIEWS = ("aten.view", "aten._unsafe_view")
+Composite = Callable[[Any], Callable[..., Any] | None]
+"""From a torch operator to a function that computes it by others, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Geometry of a tensor input: what a program depends on."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> TensorSpec:
+        """The geometry of a real tensor."""
+        return TensorSpec(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+    def make(self) -> torch.Tensor:
+        """An uninitialised tensor of this geometry."""
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=self.device)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its elements fill one stretch of memory without gaps or overlaps."""
+        expected = 1
+        for stride, size in sorted(zip(self.strides, self.shape, strict=True)):
+            if size != 1 and stride != expected:
+                return False
+            expected *= size
+        return 0 not in self.shape
+
+
+@dataclass(slots=True)
+class SpecialiseOptions:
+    """What shapes a program besides its inputs.
+
+    Args:
+        frozen: arguments whose tensors become constants of the program.
+        slots: arguments and calls that are updated before each replay.
+        strides: wanted strides of each output; None leaves an output as it is.
+        composite: operators that are traced into others.
+        reinplace_inputs: writes go to mutated inputs at once instead of through a copy.
+        reinplace_values: the same for values that nobody reads afterwards.
+    """
+
+    frozen: Mapping[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
+    slots: UpdateSlots | None = None
+    strides: Sequence[tuple[int, ...] | None] = ()
+    composite: Composite = lambda op: None
+    reinplace_inputs: bool = True
+    reinplace_values: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Specialised:
+    """A program and what it does to its inputs.
+
+    Args:
+        program: takes the tensors of ``positions``, then those of the slots.
+        positions: arguments that are inputs of the program, in order.
+        written: arguments whose memory it writes.
+        escaping: arguments whose memory an output shares.
+        fixed_layout: whether some call depends on where in its storage an input lies.
+        calls: number of torch calls.
+    """
+
+    program: Program
+    positions: list[int]
+    written: frozenset[int]
+    escaping: frozenset[int]
+    fixed_layout: bool
+    calls: int
+
+
+def specialise(
+    graph: AtenGraph, inputs: Sequence[TensorSpec | Any], options: SpecialiseOptions
+) -> Specialised:
+    """Flatten a graph into a program.
+
+    Args:
+        graph: the graph.
+        inputs: per argument, a ``TensorSpec`` or a Python number.
+        options: see there.
+
+    Raises:
+        EngineError: a call is illegal for these shapes; names the operator and the source line.
+    """
+    tracer = Tracer()
+    values: dict[int, Any] = {}
+    positions: list[int] = []
+    with real_execution():
+        values.update((n, tracer.fake_of(t)) for n, t in graph.constants.items())
+        for index, given in enumerate(inputs):
+            frozen = options.frozen.get(index)
+            if frozen is not None:
+                values[index] = tracer.fake_of(frozen)
+            elif isinstance(given, TensorSpec):
+                values[index] = _add_input(tracer, given)
+                positions.append(index)
+            else:
+                values[index] = given
+        with active(tracer):
+            _trace_calls(graph, values, tracer, options)
+            outputs = list(_own_outputs(graph, values, tracer, options.strides))
+        if options.slots is not None:
+            options.slots.fold(values)
+        trace, storages = tracer.trace(outputs), _storages(tracer)
+        reinplace(trace, storages, options.reinplace_inputs, options.reinplace_values)
+        return _finish(trace, storages, positions)
+
+
+def _add_input(tracer: Tracer, spec: TensorSpec) -> torch.Tensor:
+    with tracer.fake_mode:
+        fake = spec.make()
+    tracer.inputs.append(tracer._bind(fake))
+    return fake
+
+
+def _trace_calls(
+    graph: AtenGraph, values: dict[int, Any], tracer: Tracer, options: SpecialiseOptions
+) -> None:
+    for index, call in enumerate(graph.calls):
+        tracer.origin = index
+        try:
+            if options.slots is not None and options.slots.has_call(index):
+                found = options.slots.trace(index, values, tracer)
+            else:
+                found = _run(call, values, options.composite)
+        except TorchairError:
+            raise
+        except Exception as error:
+            raise call_error(call, error, "cannot be captured") from error
+        values.update(zip(call.results, flat_results(found), strict=False))
+
+
+def _run(call: Call, values: dict[int, Any], composite: Composite) -> Any:
+    args = [fill(item, values) for item in call.args]
+    if call.on_host:
+        return call.function(*args)
+    kwargs = {name: fill(item, values) for name, item in call.kwargs.items()}
+    return _implementation(call, args, composite)(*args, **kwargs)
+
+
+def _implementation(call: Call, args: list[Any], composite: Composite) -> Callable[..., Any]:
+    """What to call. A view of a tensor that allows no view becomes a copy."""
+    if call.name in _VIEWS and not args[0].is_contiguous():
+        return torch.ops.aten.reshape.default
+    return composite(call.function) or call.function
+
+
+def flat_results(found: Any) -> list[Any]:
+    """Results of a call, lists flattened, undefined ones None."""
+    if isinstance(found, list | tuple):
+        return [value for item in found for value in flat_results(item)]
+    return [found]
+
+
+def call_error(call: Call, error: Exception, what: str) -> EngineError:
+    """An EngineError that names the operator and the user's line."""
+    return EngineError(
+        f"{call.name} {what}: {error}",
+        op=call.origin or call.name,
+        loc=call.source,
+        hint="compare the shapes and dtypes with the eager call at this line",
+    )
+
+
+def _own_outputs(
+    graph: AtenGraph,
+    values: dict[int, Any],
+    tracer: Tracer,
+    strides: Sequence[tuple[int, ...] | None],
+) -> Iterator[torch.Tensor]:
+    """The outputs with the strides that the caller counts on; constants are copied."""
+    constants = {_storage(tracer.fake_of(t)) for t in graph.constants.values()}
+    for index, result in enumerate(graph.results):
+        output = values[result]
+        wanted = strides[index] if index < len(strides) else None
+        if wanted is not None and not _same_layout(output, wanted):
+            like = torch.empty_strided(
+                output.shape, wanted, dtype=output.dtype, device=output.device
+            )
+            output = torch.ops.aten.copy_.default(like, output)
+        elif _storage(output) in constants:
+            output = torch.clone(output)
+        yield output
+
+
+def _same_layout(tensor: torch.Tensor, strides: tuple[int, ...]) -> bool:
+    return tensor.numel() == 0 or all(
+        size == 1 or have == want
+        for size, have, want in zip(tensor.shape, tensor.stride(), strides, strict=True)
+    )
+
+
+def _finish(trace: Trace, storages: Storages, positions: list[int]) -> Specialised:
+    places = {storages.of(slot): p for slot, p in zip(trace.inputs, positions, strict=False)}
+    written: set[int] = set()
+    fixed_layout = False
+    for call in trace.calls:
+        fixed_layout |= "as_strided" in call.op._schema.name
+        for argument in bind_arguments(schema_of(call.op), call.args, call.kwargs):
+            if argument.spec.writes:
+                held = argument.value if isinstance(argument.value, list) else [argument.value]
+                written.update(
+                    places[storages.of(slot)]
+                    for slot in held
+                    if isinstance(slot, Slot) and storages.of(slot) in places
+                )
+    escaping = {places[s] for s in map(storages.of, trace.outputs) if s in places}
+    program = Program(trace)
+    return Specialised(
+        program,
+        positions,
+        frozenset(written),
+        frozenset(escaping),
+        fixed_layout,
+        len(trace.calls),
+    )
+
+
+def _storages(tracer: Tracer) -> Storages:
+    fakes = {tracer.slots[id(t)]: t for t in tracer._alive if id(t) in tracer.slots}
+    fixed = set(tracer.inputs) | set(tracer.constants)
+    return Storages(fakes, frozenset(fixed))
+
+
+def _storage(value: torch.Tensor) -> int:
+    return value.untyped_storage()._cdata

@@ -1,0 +1,76 @@
+"""Memory of the inputs that a captured graph keeps for itself.
+
+A staged input is copied into the graph's own buffer before every replay, so that its address never
+changes. Captures of one pool never run at the same time, so their buffers lie on top of each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import torch
+
+from torchair.backend_ge.runtime.specialise import TensorSpec
+
+ALIGNMENT = 64
+
+
+class StagingPool:
+    """Blocks of memory in which captures place their buffers.
+
+    A capture keeps its place for as long as it lives. The pool keeps one block, the largest that
+    was needed so far; a larger demand gets a new one of at least twice the size, so that the blocks
+    of captures of growing shapes stay within twice the largest.
+
+    Attributes:
+        lock: held while a capture of this pool runs.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._block = torch.empty(0, dtype=torch.uint8)
+        self._blocks: list[int] = []
+
+    @property
+    def bytes_reserved(self) -> int:
+        """Bytes of all blocks given out."""
+        return sum(self._blocks)
+
+    def place(self, specs: Sequence[TensorSpec]) -> list[torch.Tensor]:
+        """One uninitialised tensor per geometry, 64-byte aligned, not overlapping each other."""
+        offsets: list[int] = []
+        end = 0
+        for spec in specs:
+            offsets.append(end)
+            size = spec.elements * spec.dtype.itemsize
+            end += -(-size // ALIGNMENT) * ALIGNMENT
+        with self.lock, torch.inference_mode(False):
+            if end > self._block.nbytes:
+                self._block = torch.empty(max(end, 2 * self._block.nbytes), dtype=torch.uint8)
+                self._blocks.append(self._block.nbytes)
+            storage = self._block.untyped_storage()
+            return [
+                torch.empty(0, dtype=spec.dtype).set_(
+                    storage, offset // spec.dtype.itemsize, spec.shape, spec.strides
+                )
+                for spec, offset in zip(specs, offsets, strict=True)
+            ]
+
+
+_shared: dict[tuple[int, ...], StagingPool] = {}
+_lock = threading.Lock()
+
+
+def pool_of(handle: tuple[int, ...] | None) -> StagingPool:
+    """The pool of a handle (``use_custom_pool``), or a new one."""
+    if handle is None:
+        return StagingPool()
+    with _lock:
+        return _shared.setdefault(tuple(handle), StagingPool())
+
+
+def forget_pools() -> None:
+    """Forget the pools of all handles; captures that live keep theirs."""
+    with _lock:
+        _shared.clear()

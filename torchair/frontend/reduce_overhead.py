@@ -1,0 +1,201 @@
+"""Modes reduce-overhead and npugraph_ex: FX graph -> optimised aten module -> captured graph."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+from xdsl.dialects.builtin import ModuleOp
+
+from torchair.backend_ge.runtime.aten_graph import read_graph
+from torchair.backend_ge.runtime.capture import CapturePolicy
+from torchair.backend_ge.runtime.captured_graph import CapturedGraph, CaptureOptions, live_graphs
+from torchair.backend_ge.runtime.host_values import register_update_slots
+from torchair.backend_ge.runtime.staging import forget_pools
+from torchair.config import Snapshot
+from torchair.errors import EngineError
+from torchair.frontend.artifacts import StageDump
+from torchair.frontend.compile import graph_ids
+from torchair.frontend.fx_import import ImportedGraph, import_graph
+from torchair.frontend.npu_operators.registry import is_torch_npu_installed, operators
+from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
+from torchair.frontend.report import CompileReport
+from torchair.ir.garbage import quiet_gc
+from torchair.passes import pipelines
+from torchair.passes.driver import run_passes
+from torchair.tools.context import make_context
+
+__all__ = ["ReplayedGraph", "capture_fx_graph", "register_update_slots", "reset"]
+
+
+class ReplayedGraph:
+    """A graph that is captured on its first call and replayed from then on.
+
+    Called with the graph's flat arguments, as AOT autograd does.
+
+    Attributes:
+        report: what the compile did; ``report.captured`` refers to ``captured``.
+        captured: the captures and their counts.
+    """
+
+    _boxed_call = True
+
+    def __init__(
+        self,
+        captured: CapturedGraph,
+        constants: Sequence[torch.Tensor],
+        outputs: OutputPlan,
+        report: CompileReport,
+    ) -> None:
+        self.captured = captured
+        self.report = report
+        self._constants = list(constants)
+        self._outputs = outputs
+
+    def __call__(self, *args: Any) -> list[Any]:
+        is_boxed = len(args) == 1 and isinstance(args[0], list)
+        arguments = args[0] if is_boxed else list(args)
+        results = self.captured.run([*arguments, *self._constants])
+        values = self._outputs.assemble(arguments, results)
+        if is_boxed:
+            arguments.clear()  # boxed convention: the callee frees its arguments early
+        return values
+
+
+def capture_fx_graph(
+    graph_module: GraphModule,
+    config: Snapshot,
+    *,
+    role: str = "inference",
+    kinds: dict[str, str] | None = None,
+) -> ReplayedGraph:
+    """Compile one AOT-functional FX graph for capture and replay.
+
+    Args:
+        graph_module: nodes carry ``meta["val"]``.
+        config: frozen options.
+        role: ``inference``, ``forward`` or ``backward``; part of the graph's name.
+        kinds: argument kinds by placeholder name.
+
+    Raises:
+        UnsupportedOpError: an operator has no implementation, or a number or shape depends on
+            tensor data.
+        EngineError: the configured engine cannot capture.
+    """
+    if config.engine == "cann":
+        raise EngineError(
+            f"mode '{config.mode}' is not driven through CANN by this version",
+            hint="config.engine = 'host', or config.mode = 'max-autotune'",
+        )
+    report = CompileReport(f"graph_{next(graph_ids)}_{role}")
+    dump = StageDump(config.debug.ir_dump.path, report.name)
+    outputs = plan_outputs(graph_module)
+    report.nodes["fx"] = sum(n.op == "call_function" for n in graph_module.graph.nodes)
+    with quiet_gc():
+        imported = import_graph(graph_module, outputs.computed, kinds=kinds)
+        dump.module("import", imported.module)
+        report.nodes["aten"] = _count(imported.module)
+        passes = pipelines.build(_pipeline(config))
+        report.stages += run_passes(
+            make_context(),
+            imported.module,
+            passes,
+            verify=config.debug.verify,
+            observer=dump.module,
+        )
+        report.nodes["aten optimised"] = _count(imported.module)
+        captured = _captured(imported, outputs, config, role, report.name)
+    report.files = dump.files
+    report.capture_state = weakref.ref(captured)
+    return ReplayedGraph(captured, imported.constants, outputs, report)
+
+
+def _captured(
+    imported: ImportedGraph, outputs: OutputPlan, config: Snapshot, role: str, name: str
+) -> CapturedGraph:
+    strides = partial(_strides, outputs.computed, outputs.symbols)
+    return CapturedGraph(read_graph(imported.module), name, _options(config, role), strides)
+
+
+def _pipeline(config: Snapshot) -> tuple[str, ...]:
+    """Torch's kernels promote types themselves, and expand what a fusion would join."""
+    if config.experimental_config.remove_noop_ops:
+        return (*pipelines.SHAPE, *pipelines.CLEAN)
+    return (*pipelines.SHAPE, "dce")
+
+
+def _options(config: Snapshot, role: str) -> CaptureOptions:
+    aclgraph, capture = config.debug.aclgraph, config.npugraphex_config
+    pool = config.aclgraph_config.use_custom_pool
+    return CaptureOptions(
+        limit=aclgraph.static_capture_size_limit,
+        policy=CapturePolicy(
+            stage_inputs=aclgraph.clone_input and role == "inference",
+            clone_outputs=aclgraph.enable_output_clone,
+            check=config.debug.check_replay and not capture.unsafe_skip_npugraph_capture_validation,
+            log_statistics=capture.record_statistics_debug_info,
+        ),
+        frozen_parameter=config.experimental_config.frozen_parameter,
+        force_recapture=capture.force_recapture
+        and not capture.unsafe_skip_npugraph_capture_validation,
+        run_eagerly=config.debug.run_eagerly,
+        pool=None if pool is None else tuple(pool),
+        share_pool=pool is not None or not aclgraph.disable_mempool_reuse_in_same_fx,
+        reinplace_inputs=not aclgraph.disable_reinplace_input_mutated_ops_pass,
+        reinplace_values=not aclgraph.disable_reinplace_inplaceable_ops_pass,
+        composite=_composite,
+    )
+
+
+def _strides(
+    computed: Sequence[Node], symbols: SymbolTable, arguments: Sequence[Any]
+) -> list[tuple[int, ...] | None]:
+    """The strides that eager gives each computed output, for these arguments."""
+    found: list[tuple[int, ...] | None] = []
+    for node in computed:
+        value = node.meta["val"]
+        strides = value.stride() if isinstance(value, torch.Tensor) else ()
+        symbolic = [s for s in strides if isinstance(s, torch.SymInt)]
+        if not isinstance(value, torch.Tensor) or not all(
+            symbols.knows(s.node.expr) for s in symbolic
+        ):
+            found.append(None)
+        else:
+            found.append(tuple(symbols.evaluate(s, arguments) for s in strides))
+    return found
+
+
+@cache
+def _composite(op: Any) -> Callable[..., Any] | None:
+    """An implementation of ``torch.ops.npu`` in plain torch, traced into the program."""
+    if op.namespace != "npu" or is_torch_npu_installed():
+        return None
+    if op._schema.name.removeprefix("npu::") not in operators():
+        return None
+    kernel = torch.library.get_kernel(op._schema.name, "CPU")
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return kernel.call_boxed(keys, *args, **kwargs)
+
+    return call
+
+
+def _count(module: ModuleOp) -> int:
+    """Operations of the graph, its terminator not counted."""
+    function = next(iter(module.ops))
+    return sum(1 for _ in function.regions[0].block.ops) - 1
+
+
+def reset() -> None:
+    """Drop all captured graphs of the process and forget the memory pools of all handles.
+
+    Compiled graphs stay usable: their next call captures again, with the parameters of that moment.
+    """
+    for graph in list(live_graphs):
+        graph.reset()
+    forget_pools()
