@@ -176,7 +176,7 @@ def outcome_of(node: Node, owner: GraphModule) -> Outcome:
         return Outcome("refused", _one_line(error))
     except Exception as error:  # an error of the compiler: reported like any other
         return Outcome("refused", f"internal error, {type(error).__name__}: {error}")
-    return Outcome("converted", "", tuple(_ge_operators(module)))
+    return Outcome("converted", "", tuple(ge_operators(module)))
 
 
 def _single_call(node: Node, owner: GraphModule) -> GraphModule:
@@ -225,7 +225,8 @@ def _results(graph: Graph, node: Node) -> Iterator[Node]:
         yield from _results(graph, part)
 
 
-def _ge_operators(module: ModuleOp) -> Iterator[str]:
+def ge_operators(module: ModuleOp) -> Iterator[str]:
+    """GE types of a module's operations without constants, inputs and outputs."""
     for function in module.ops:
         if isinstance(function, FuncOp):
             for op in function.body.block.ops:

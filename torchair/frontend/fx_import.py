@@ -412,7 +412,10 @@ _TORCH_ROOT = str(torch.__file__).rsplit("/", 1)[0] + "/"
 
 def _location(node: Node) -> Attribute:
     """The innermost frame of the node's stack trace that is not inside torch itself."""
-    trace = node.meta.get("stack_trace")
+    return _trace_location(node.meta.get("stack_trace"))
+
+
+def _trace_location(trace: str | None) -> Attribute:
     if not trace:
         return UNKNOWN_LOCATION
     found = _traces.get(trace)
@@ -429,6 +432,11 @@ def _location(node: Node) -> Attribute:
 def source_line(node: Node) -> str | None:
     """The ``file:line`` a node comes from, or None."""
     return source_of(_location(node))
+
+
+def source_of_trace(trace: str | None) -> str | None:
+    """The user's ``file:line`` in a stack trace as text, or None."""
+    return source_of(_trace_location(trace))
 
 
 def _target_name(target: Any) -> str:
