@@ -167,3 +167,10 @@ def source_text(parser: Parser) -> str:
 def resume_at(parser: Parser, position: int) -> None:
     """Continue parsing at an offset."""
     parser._resume_from(position)  # pyright: ignore[reportPrivateUsage]
+
+
+def relink_ops(block: Block, ops: Sequence[Operation]) -> None:
+    """Make these the operations of a block, in this order; all of its own must be among them."""
+    block._first_op = block._last_op = None  # pyright: ignore[reportPrivateUsage]
+    for op in ops:
+        append_op(block, op)

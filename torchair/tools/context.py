@@ -9,12 +9,20 @@ from xdsl.dialects.func import Func
 from xdsl.ir import Dialect
 
 from torchair.dialects.aten import get_aten_dialects, lookup_custom
+from torchair.dialects.stream import get_stream_dialect
+from torchair.dialects.stream.markers import get_air_dialect, get_streams_dialect
 from torchair.ir.lazy import LazyContext
 
 
 def get_dialects() -> dict[str, Callable[[], Dialect]]:
     """Factories of the project's own dialects, by name."""
-    own = {"ge": _ge_dialect, "stream": _stream_dialect, "torchair": _torchair_dialect}
+    own = {
+        "ge": _ge_dialect,
+        "stream": get_stream_dialect,
+        "air": get_air_dialect,
+        "streams": get_streams_dialect,
+        "torchair": _torchair_dialect,
+    }
     return {**get_aten_dialects(), **own}
 
 
@@ -42,12 +50,6 @@ def _ge_dialect() -> Dialect:
     from torchair.dialects.ge import get_ge_dialect
 
     return get_ge_dialect()
-
-
-def _stream_dialect() -> Dialect:
-    from torchair.dialects.stream import get_stream_dialect
-
-    return get_stream_dialect()
 
 
 def _torchair_dialect() -> Dialect:

@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 from xdsl.dialects.builtin import IntegerAttr, StringAttr, UnitAttr
 from xdsl.ir import Attribute, Operation
 
-from torchair.errors import VerifyError
+from torchair.errors import ConversionError
 from torchair.ir import interned
 
 MAIN: Final = ""
@@ -86,24 +86,24 @@ def stream_of(op: Operation) -> int | str:
     return label_of(op) or 0
 
 
+def torch_stream_label(number: int) -> str:
+    """Label of a ``torch.Stream`` by the number that dynamo gave it."""
+    return f"torch_stream_{number}"
+
+
 def scheduling_attributes(op: Operation) -> dict[str, Attribute]:
     """The attributes of this dialect that an operation has."""
     return {k: v for k, v in op.attributes.items() if k.startswith("stream.")}
 
 
 def ge_attributes(op: Operation) -> dict[str, Attribute]:
-    """Node attributes of GE for the scheduling attributes of an operation.
-
-    An empty super kernel scope means outside of every super kernel, so nothing is written.
-    """
+    """Node attributes of GE for the scheduling attributes of an operation."""
     found: dict[str, Attribute] = {}
     if not op.attributes:
         return found
-    scope = op.attributes.get(SUPER_KERNEL)
-    outside = isinstance(scope, StringAttr) and not scope.data
     for key, name in GE_NAMES.items():
         value = op.attributes.get(key)
-        if value is None or (outside and key in (SUPER_KERNEL, SUPER_KERNEL_OPTIONS)):
+        if value is None:
             continue
         if key in _AS_TEXT and isinstance(value, IntegerAttr):
             value = interned.string(str(cast("IntegerAttr[Any]", value).value.data))
@@ -121,17 +121,17 @@ def scope_attributes(keys: Sequence[str], values: Sequence[str]) -> dict[str, At
         values: one text per key.
 
     Raises:
-        VerifyError: an unknown key, or a value that its key does not take.
+        ConversionError: an unknown key, or a value that its key does not take.
     """
     if len(keys) != len(values):
-        raise VerifyError("a scope has as many keys as values", found=f"{keys} and {values}")
+        raise ConversionError("a scope has as many keys as values", found=f"{keys} and {values}")
     return {_attribute_of(key): _read(key, value) for key, value in zip(keys, values, strict=True)}
 
 
 def _attribute_of(key: str) -> str:
     found = SCOPE_KEYS.get(key)
     if found is None:
-        raise VerifyError(f"unknown scope key '{key}'", expected=", ".join(SCOPE_KEYS))
+        raise ConversionError(f"unknown scope key '{key}'", expected=", ".join(SCOPE_KEYS))
     return found
 
 
@@ -149,7 +149,7 @@ def _number(low: int, high: int) -> Callable[[str, str], Attribute]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise VerifyError(
+            raise ConversionError(
                 f"scope value of '{key}' is out of range",
                 expected=f"a whole number from {low} to {high}",
                 found=repr(value),
@@ -161,7 +161,7 @@ def _number(low: int, high: int) -> Callable[[str, str], Attribute]:
 
 def _truth(key: str, value: str) -> Attribute:
     if value not in ("True", "False"):
-        raise VerifyError(
+        raise ConversionError(
             f"scope value of '{key}' is not a truth value", expected="True or False", found=value
         )
     return interned.true if value == "True" else interned.false
@@ -174,7 +174,7 @@ def _presence(key: str, value: str) -> Attribute:
 
 def _name(key: str, value: str) -> Attribute:
     if not value:
-        raise VerifyError(f"scope value of '{key}' is empty", hint="give the stream a name")
+        raise ConversionError(f"scope value of '{key}' is empty", hint="give the stream a name")
     return interned.string(value)
 
 

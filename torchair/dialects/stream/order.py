@@ -103,7 +103,7 @@ class _Reduction:
 
     def _needed(self, latest: dict[int, int]) -> list[int]:
         """The candidates, one per stream, that no other candidate comes after."""
-        found = [self.tasks[other][position] for other, position in latest.items()]
+        found = sorted([self.tasks[other][position] for other, position in latest.items()])
         if len(found) == 1:
             return found
         return [

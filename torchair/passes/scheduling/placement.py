@@ -1,0 +1,209 @@
+"""Which physical stream each operation runs on: by the user's labels, or by list scheduling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torchair.dialects.stream import MAIN, label_of
+from torchair.passes.scheduling.costs import CostModel
+from torchair.passes.scheduling.list_schedule import (
+    Plan,
+    Problem,
+    list_schedule,
+    serial_plan,
+)
+from torchair.passes.scheduling.tasks import TaskGraph, is_collective
+
+COMMUNICATION = "communication"
+"""Label of the stream that collectives get."""
+
+
+@dataclass(slots=True)
+class Placement:
+    """Streams and issue order of a task graph.
+
+    Args:
+        streams: physical stream of each task; 0 is the main stream.
+        order: tasks in issue order.
+        labels: label of each stream but the main one.
+        reasons: why each task is where it is; empty when the user decided.
+        opening: how many tasks of the main stream come first, before other streams fork.
+    """
+
+    streams: list[int]
+    order: list[int]
+    labels: dict[int, str]
+    reasons: list[str] = field(default_factory=list[str])
+    opening: int = 0
+
+
+def place_by_labels(graph: TaskGraph, labels: Sequence[str], pool: int) -> Placement:
+    """Labels decide and the order stays. Labels beyond the pool share its streams."""
+    number = fold_labels(graph, labels, pool)
+    streams = [number[label_of(op)] for op in graph.ops]
+    named = {stream: label for label, stream in reversed(number.items()) if stream}
+    return Placement(streams, list(range(len(streams))), named)
+
+
+def fold_labels(graph: TaskGraph, labels: Sequence[str], pool: int) -> dict[str, int]:
+    """Physical stream of each label: a stream whose labels are done is used again, else the one
+    with the fewest operations."""
+    if len(labels) <= pool:
+        return {label: number for number, label in enumerate(labels)}
+    if pool == 1:
+        return dict.fromkeys(labels, 0)
+    last = {label_of(op): number for number, op in enumerate(graph.ops)}
+    busy_until = [-1] * pool
+    load = [0] * pool
+    counts: dict[str, int] = {}
+    for op in graph.ops:
+        counts[label_of(op)] = counts.get(label_of(op), 0) + 1
+    found = {MAIN: 0}
+    for number, op in enumerate(graph.ops):
+        label = label_of(op)
+        if label in found:
+            continue
+        done = [s for s in range(1, pool) if busy_until[s] < number]
+        stream = done[0] if done else min(range(1, pool), key=load.__getitem__)
+        found[label] = stream
+        busy_until[stream] = max(busy_until[stream], last[label])
+        load[stream] += counts[label]
+    return found
+
+
+def place_automatically(
+    graph: TaskGraph,
+    labels: Sequence[str],
+    costs: CostModel,
+    limit: int,
+    min_gain: float,
+    min_gain_us: float,
+) -> Placement:
+    """List scheduling of what the user did not place.
+
+    Args:
+        graph: the tasks.
+        labels: labels in the graph, the main stream first.
+        costs: the cost model.
+        limit: physical streams at most.
+        min_gain: least gain over the next smaller number of streams, as a share of its time.
+        min_gain_us: least gain in microseconds.
+    """
+    times = [costs.cost(op).time for op in graph.ops]
+    build = _ProblemBuilder(graph, labels, times, costs.target.event)
+    count = best_count = build.least
+    problem = build.problem(count)
+    plan = best = serial_plan(problem) if count == 1 else list_schedule(problem)
+    while count < limit and plan.makespan > 0.0:
+        count += 1
+        problem = build.problem(count)
+        plan = list_schedule(problem)
+        gain = best.makespan - plan.makespan
+        if gain >= min_gain_us and gain >= min_gain * best.makespan:
+            best, best_count = plan, count
+    return build.placement(best, best_count)
+
+
+class _ProblemBuilder:
+    """Scheduling problems of one graph for several numbers of streams.
+
+    What takes no time and needs nothing that does (views of inputs, sizes) opens the function on
+    the main stream, before the others fork, so that nobody has to wait for it.
+    """
+
+    def __init__(
+        self, graph: TaskGraph, labels: Sequence[str], times: Sequence[float], event: float
+    ) -> None:
+        self.graph = graph
+        self.times = times
+        self.event = event
+        self.labels = {label: number for number, label in enumerate(labels)}
+        self.fixed = [-1] * len(times)
+        self._fix_labels()
+        self.least = len(labels) + self._fix_collectives()
+        self.opening = self._opening_tasks()
+        self.before = self._waits_that_take_time()
+
+    def _opening_tasks(self) -> list[int]:
+        end = len(self.times) - 1
+        found: set[int] = set()
+        for task, earlier in enumerate(self.graph.before):
+            is_free = self.times[task] == 0.0 and task != end and self.fixed[task] <= 0
+            if is_free and found.issuperset(earlier):
+                found.add(task)
+                self.fixed[task] = 0
+        return sorted(found)
+
+    def _waits_that_take_time(self) -> list[list[int]]:
+        """The orders without the opening tasks; the end comes after everything."""
+        dropped = set(self.opening)
+        found = [
+            [s for s in earlier if s not in dropped] if dropped else earlier
+            for earlier in self.graph.before
+        ]
+        used = bytearray(len(found))
+        for earlier in found:
+            for source in earlier:
+                used[source] = 1
+        end = len(found) - 1
+        found[end] = [*found[end], *[t for t in range(end) if not used[t] and t not in dropped]]
+        return found
+
+    def _fix_labels(self) -> None:
+        """Labelled tasks stay on their stream, in the user's order."""
+        if len(self.labels) == 1:
+            return
+        last: dict[int, int] = {}
+        for task, op in enumerate(self.graph.ops):
+            stream = self.labels[label_of(op)]
+            if stream:
+                self.fixed[task] = stream
+                if stream in last:
+                    self.graph.require(last[stream], task, "the user's order on the stream")
+                last[stream] = task
+
+    def _fix_collectives(self) -> int:
+        """Collectives get a stream of their own when they are more than the whole graph."""
+        found = [
+            task
+            for task, op in enumerate(self.graph.ops)
+            if self.fixed[task] < 0 and is_collective(op)
+        ]
+        if not found:
+            return 0
+        self.labels[COMMUNICATION] = stream = len(self.labels)
+        for task in found:
+            self.fixed[task] = stream
+        return 1
+
+    def problem(self, count: int) -> Problem:
+        taken = set(self.labels.values()) - {0}
+        fixed = list(self.fixed)
+        fixed[-1] = 0
+        allowed = [stream for stream in range(count) if stream not in taken]
+        return Problem(self.times, self.before, fixed, allowed, count, self.event)
+
+    def placement(self, plan: Plan, count: int) -> Placement:
+        names = {stream: label for label, stream in self.labels.items() if stream}
+        for stream in range(1, count):
+            names.setdefault(stream, f"auto{stream}")
+        opening = set(self.opening)
+        order = self.opening + [task for task in plan.order if task not in opening]
+        return Placement(plan.streams, order, names, self._reasons(plan), len(self.opening))
+
+    def _reasons(self, plan: Plan) -> list[str]:
+        finish = [s + c for s, c in zip(plan.starts, self.times, strict=True)]
+        return [self._reason(task, plan, finish) for task in range(len(finish))]
+
+    def _reason(self, task: int, plan: Plan, finish: list[float]) -> str:
+        if self.fixed[task] >= 0:
+            is_user = label_of(self.graph.ops[task]) != MAIN
+            return "placed by the user" if is_user else "collectives have a stream of their own"
+        earlier = self.before[task]
+        latest = max(earlier, key=finish.__getitem__, default=None)
+        if latest is None:
+            return "needs nothing, and this stream was free first"
+        if plan.streams[latest] == plan.streams[task]:
+            return "follows its latest producer"
+        return "its producer's stream was busy longer"
