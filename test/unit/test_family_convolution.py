@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from family_check import build, check
+from family_check import check
 from family_training import check_training
 from torch import nn
 from torch.nn import functional as F
@@ -105,10 +105,21 @@ def test_training_in_bfloat16():
     check_training(make, numbers(torch.bfloat16, *shape), tolerance=0.05)
 
 
-def test_integers_are_refused():
-    function, _ = build(F.conv2d)
-    with pytest.raises(Exception, match="GE's Conv2D does not compute in int64"):
-        function(torch.ones(1, 1, 3, 3).long(), torch.ones(1, 1, 2, 2).long())
+@pytest.mark.parametrize("dynamic", (False, True))
+@pytest.mark.parametrize("dtype", (torch.int64, torch.float64))
+def test_types_that_ge_does_not_convolve(dtype, dynamic):
+    cases = [c for c in (*FORWARD[:2], *FORWARD[3:], *TRANSPOSED) if 0 not in c[1]]
+
+    def every(*tensors):
+        pairs = zip(cases, tensors[::2], tensors[1::2], strict=True)
+        return [function(x, w) for (function, _, _), x, w in pairs]
+
+    given = [numbers(torch.float32, *s).mul(99).to(dtype) for case in cases for s in case[1:]]
+    check(every, *given, dynamic=dynamic, exact=dtype is torch.int64)
+
+
+def test_large_integers_wrap_as_in_eager():
+    check(F.conv1d, torch.full((1, 1, 3), 2**62), torch.full((1, 1, 2), 3))
 
 
 def test_kernel_pads_sides_differently():

@@ -114,6 +114,27 @@ def test_pivots_of_many_interchanges(size: int, dynamic: bool) -> None:
     assert not graph.interpreted
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64], ids=str)
+@pytest.mark.parametrize("shape", [(6, 3), (2, 5, 4), (3, 6), (1, 1), (4, 4)])
+def test_factors_of_rectangles(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = matrix(*shape, dtype=dtype)
+
+    def factored(a: torch.Tensor) -> Any:
+        return linalg.lu_factor_ex(a), linalg.lu(a), torch.geqrf(a)
+
+    check(factored, values, exact=False)
+
+
+def test_reflections_of_finished_columns() -> None:
+    check(torch.geqrf, torch.tensor([[2.0, 1, 0], [0, 3, 1], [0, 0, -4]]), exact=False)
+
+
+def test_status_of_a_tall_matrix() -> None:
+    values = torch.tensor([[1.0, 0], [2, 0], [3, 0]])
+    check(lambda a: linalg.lu_factor_ex(a).info, values)
+    check(lambda a: linalg.lu_factor_ex(a).info, torch.tensor([[1.0, 2], [2, 0], [3, 0]]))
+
+
 def test_status_tells_the_first_zero_pivot() -> None:
     values = torch.diag_embed(torch.tensor([[1.0, 2, 3], [1, 0, 0], [0, 1, 1]]))
     check(lambda a: linalg.lu_factor_ex(a).info, values)

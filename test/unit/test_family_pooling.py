@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from family_check import build, check
+from family_check import build, check, check_gradients
 from family_training import check_training
 from torch import nn
 from torch.nn import functional as F
@@ -113,11 +113,42 @@ def test_training(name):
     check_training(make, numbers(torch.float32, *shape))
 
 
-@pytest.mark.parametrize("dtype", (torch.int32, torch.float64))
-def test_types_without_indices_are_refused(dtype):
-    function, _ = build(lambda x: F.max_pool2d(x, 2))
-    with pytest.raises(Exception, match="MaxPool3DWithArgmaxV2 does not compute in"):
-        function(torch.ones(1, 1, 4, 4, dtype=dtype))
+WINDOWS = [
+    (lambda x: F.max_pool2d(x, 2, return_indices=True), (2, 3, 5, 7)),
+    (lambda x: F.max_pool2d(x, 3, 2, 1, dilation=2, ceil_mode=True), (3, 9, 8)),
+    (lambda x: F.max_pool3d(x, 2, return_indices=True), (1, 2, 4, 5, 6)),
+]
+
+
+@pytest.mark.parametrize("dynamic", (False, True))
+@pytest.mark.parametrize("dtype", (torch.int32, torch.int64, torch.float64))
+@pytest.mark.parametrize(("function", "shape"), WINDOWS)
+def test_maxima_of_types_that_ge_does_not_pool(function, shape, dtype, dynamic):
+    check(function, numbers(torch.float32, *shape).mul(9).to(dtype), dynamic=dynamic)
+
+
+AVERAGES = [
+    (lambda x: F.avg_pool2d(x, 3, 2, 1), (2, 3, 7, 6)),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False), (3, 6, 7)),
+    (lambda x: F.avg_pool2d(x, 2, divisor_override=3), (1, 1, 4, 5)),
+    (lambda x: F.avg_pool3d(x, 2, 2, 1, ceil_mode=True), (1, 2, 4, 5, 6)),
+]
+
+
+@pytest.mark.parametrize(("function", "shape"), AVERAGES)
+def test_averages_of_integers(function, shape):
+    check(function, numbers(torch.float32, *shape).mul(99).to(torch.int64))
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_gradient_of_uneven_dynamic_windows(dtype):
+    check_gradients(lambda x: F.adaptive_avg_pool2d(x, (3, 4)), numbers(dtype, 2, 3, 7, 9),
+                    dynamic=True, exact=False)  # fmt: skip
+
+
+def test_gradient_of_uneven_volumes():
+    x = numbers(torch.float32, 1, 2, 5, 7, 9)
+    check_gradients(lambda x: F.adaptive_avg_pool3d(x, (2, 3, 4)), x, exact=False)
 
 
 @pytest.mark.parametrize("mode", ("VALID", "SAME", "CALCULATED"))

@@ -119,6 +119,24 @@ def test_grid_sampling(dtype, dynamic):
     check(function, *given, *volumes, dynamic=dynamic)
 
 
+@pytest.mark.parametrize("mode", ("bilinear", "bicubic"))
+@pytest.mark.parametrize(
+    "options",
+    (
+        {"size": (3, 4)},
+        {"size": (11, 5), "align_corners": True},
+        {"scale_factor": (0.6, 1.7)},
+        {"scale_factor": 0.4, "recompute_scale_factor": True},
+    ),
+    ids=str,
+)
+def test_antialiasing(mode, options):
+    x = numbers(torch.float32, 2, 3, 7, 9)
+    for dynamic in (False, True):
+        check(lambda x: F.interpolate(x, mode=mode, antialias=True, **options), x,
+              dynamic=dynamic, exact=False)  # fmt: skip
+
+
 def test_depth_to_space_takes_both_orders():
     from torchair.backend_ge.host.kernels.registry import kernels
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from family_check import check
+from family_check import check, check_gradients
 from torch.nn import functional
 
 special = torch.special
@@ -41,6 +41,45 @@ UNARY: list[tuple[str, Callable[[torch.Tensor], Any], torch.Tensor]] = [
 @pytest.mark.parametrize(("name", "function", "values"), UNARY, ids=[c[0] for c in UNARY])
 def test_of_one(name: str, function: Any, values: torch.Tensor, dtype: torch.dtype) -> None:
     check(function, values.to(dtype), exact=False)
+
+
+NAMED = [
+    *("bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "airy_ai"),
+    *("modified_bessel_k0", "modified_bessel_k1"),
+    *("scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
+]
+FINE = torch.linspace(-29.5, 30, 120)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_of_bessel_and_airy(name: str) -> None:
+    values = torch.cat([FINE, POINTS[POINTS.abs() < 1e3]])
+    check(getattr(special, name), values, exact=False)
+    check(getattr(special, name), torch.arange(-9, 10), exact=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_neighbours_of_16_bit_numbers(dtype: torch.dtype) -> None:
+    x = torch.tensor([0.0, -0.0, 1, -1, 1, 6e4, -6e4, INFINITY, NAN, 1, 2]).to(dtype)
+    y = torch.tensor([1, -1, 2, -2, 0, INFINITY, 0, 0, 1, NAN, 2]).to(dtype)
+    check(torch.nextafter, x, y)
+    subnormal = torch.nextafter(torch.zeros(2, dtype=dtype), torch.ones(2, dtype=dtype))
+    check(torch.nextafter, subnormal, torch.tensor([0.0, -1.0]).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8], ids=str)
+def test_common_divisors_and_multiples(dtype: torch.dtype) -> None:
+    x = torch.tensor([0, 0, 4, 6, 12, 35, 120, 97]).to(dtype)
+    check(lambda x, y: (torch.gcd(x, y), torch.lcm(x, y)), x, x.flip(0).unsqueeze(1))
+
+
+def test_common_divisors_of_wide_numbers() -> None:
+    fibonacci = [1, 1]
+    while fibonacci[-1] + fibonacci[-2] < 2**63:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    x = torch.tensor([fibonacci[-1], 2**62, -(3**39), 2**63 - 1, -(2**63)])
+    y = torch.tensor([fibonacci[-2], 2**33 * 3, 3**20 * 7, 0, 1])
+    check(torch.gcd, x, y)
 
 
 BINARY: list[tuple[str, Callable[..., Any]]] = [
@@ -89,6 +128,17 @@ def test_segments(reduce: str, initial: float | None) -> None:
         return torch.segment_reduce(x, reduce, lengths=lengths, initial=initial)
 
     check(function, data, lengths, exact=False)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "max", "min"])
+def test_gradient_of_segments(reduce: str) -> None:
+    lengths = torch.tensor([2, 0, 4, 1])
+    data = torch.tensor([[1.0, 0], [2, 3], [0, 0], [2, 5], [2, 0], [-1, 4], [7, 0]])
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return torch.segment_reduce(x, reduce, lengths=lengths, initial=1.0)
+
+    check_gradients(function, data, exact=False)
 
 
 @pytest.mark.parametrize("source", [torch.float32, torch.bfloat16, torch.int32], ids=str)

@@ -1,8 +1,9 @@
 """Decompositions of operators that have a converter, for the calls that GE's operator cannot take.
 
 GE's normalizations and losses know no float64, where PyTorch's decompositions need nothing special;
-and arguments that are attributes in GE must be integers, so symbolic ones are specialised (with a
-guard). Every other call is left whole.
+its convolutions and pooling know no integers (see ``integer_decompositions``); and arguments that
+are attributes in GE must be integers, so symbolic ones are specialised (with a guard). Every other
+call is left whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 
 import torch
 from torch._decomp import get_decompositions
+
+from torchair.frontend.integer_decompositions import INTEGER_DECOMPOSITIONS
+from torchair.frontend.resampling_decompositions import GRADIENTS
 
 aten = torch.ops.aten
 
@@ -59,14 +63,24 @@ _ATTRIBUTES: dict[Any, Sequence[str]] = {
 """Arguments that may be symbolic in PyTorch and are attributes in GE."""
 
 
+_FLASH = (
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
+)
+
+
 @cache
 def conditional_decompositions() -> dict[Any, Callable[..., Any]]:
     """The table by OpOverload; an entry returns NotImplemented for a call that stays whole."""
     table: dict[Any, Callable[..., Any]] = {
         op: _for_doubles(function) for op, function in get_decompositions(_WITHOUT_DOUBLE).items()
     }
+    table.update(INTEGER_DECOMPOSITIONS)
+    table.update(GRADIENTS)
     for op, names in _ATTRIBUTES.items():
         table[op] = _specialised(op, names, table.get(op))
+    for op in _FLASH:
+        table[op] = _flash_attention(op)
     return table
 
 
@@ -94,9 +108,33 @@ def _specialised(
         pairs = [*zip(given, args, strict=True), *((named[n], kwargs[n]) for n in kwargs)]
         if any(new is not old for new, old in pairs):
             return op(*given, **named)
-        return NotImplemented if otherwise is None else otherwise(*given, **kwargs)
+        return NotImplemented if otherwise is None else otherwise(*given, **named)
 
     return run
+
+
+def _flash_attention(op: Any) -> Callable[..., Any]:
+    """GE's flash attention (16-bit types) has the scale and the number of heads as attributes."""
+    position = {a.name: i for i, a in enumerate(op._schema.arguments)}["query"]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        query, scale = args[position], kwargs.get("scale")
+        if query.dtype is torch.float32:
+            return NotImplemented
+        heads, size = query.shape[1], query.shape[-1]
+        if not any(map(_is_symbolic, (heads, size if scale is None else scale))):
+            return NotImplemented
+        _ = int(heads)  # a guard makes it static
+        number = float(int(size)) ** -0.5 if scale is None else float(scale)
+        return op(*args, **{**kwargs, "scale": number})
+
+    return run
+
+
+def _is_symbolic(value: Any) -> bool:
+    """Whether a size or number depends on the inputs (a guard may have made it static)."""
+    symbolic = isinstance(value, torch.SymInt | torch.SymFloat)
+    return symbolic and bool(value.node.expr.free_symbols)
 
 
 def _static(value: Any) -> Any:

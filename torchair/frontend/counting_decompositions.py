@@ -1,4 +1,4 @@
-"""Decompositions of operators that count: histograms and the most frequent value."""
+"""Decompositions of operators that count: histograms, the most frequent value, unique slices."""
 
 from __future__ import annotations
 
@@ -148,6 +148,34 @@ def _histogram_of_count(
     return _histogramdd(self.reshape(-1, 1), [edges], weight=weight, density=density), edges
 
 
+_MOST_COLUMNS = 256
+"""Widest rows that are sorted column by column."""
+
+
+def _unique_dim(
+    self: Tensor,
+    dim: int,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Slices in lexicographic order, each once: a stable sort by every element, the last first."""
+    if self.numel() == 0:
+        return self.clone(), *(self.new_zeros(0, dtype=torch.int64) for _ in range(2))
+    rows = self.movedim(dim, 0).flatten(1) if self.dim() > 1 else self.unsqueeze(-1)
+    columns = int(rows.shape[1])
+    if columns > _MOST_COLUMNS:
+        return NotImplemented
+    keys = rows.to(torch.uint8) if rows.dtype is torch.bool else rows
+    order = torch.arange(rows.shape[0], device=self.device)
+    for column in reversed(range(columns)):
+        order = order[keys[:, column][order].argsort(stable=True)]
+    ordered = self.index_select(dim, order)
+    found, run, counts = torch.unique_consecutive(ordered, True, True, dim)
+    inverse = torch.zeros_like(order).scatter(0, order, run)
+    return found, inverse, counts
+
+
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.histc.default: _histc,
     aten.mode.default: _mode,
@@ -156,5 +184,6 @@ OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten._histogramdd_bin_edges.default: _histogramdd_edges,
     aten._histogramdd_from_bin_cts.default: _histogramdd_of_counts,
     aten._histogramdd_from_bin_tensors.default: _histogramdd,
+    aten.unique_dim.default: _unique_dim,
 }
 """Decompositions by OpOverload; NotImplemented leaves a call whole."""

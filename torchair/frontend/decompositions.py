@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 
+from torchair.frontend.bessel_decompositions import OWN_DECOMPOSITIONS as BESSEL
 from torchair.frontend.conditional_decompositions import conditional_decompositions
 from torchair.frontend.counting_decompositions import OWN_DECOMPOSITIONS as COUNTING
 from torchair.frontend.fx_import import aten_name
@@ -20,6 +21,8 @@ from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
 from torchair.frontend.pooling_decompositions import OWN_DECOMPOSITIONS as POOLING
+from torchair.frontend.resampling_decompositions import OWN_DECOMPOSITIONS as RESAMPLING
+from torchair.frontend.segment_decompositions import OWN_DECOMPOSITIONS as SEGMENTS
 from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.passes.convert_aten_to_ge.registry import converters
 
@@ -121,49 +124,6 @@ def _index_reduce(
     return torch.scatter_reduce(self, dim, places, source, reduce, include_self=include_self)
 
 
-def _segment_reduce(
-    data: Tensor,
-    reduce: str,
-    *,
-    lengths: Tensor | None = None,
-    indices: Tensor | None = None,
-    offsets: Tensor | None = None,
-    axis: int = 0,
-    unsafe: bool = False,
-    initial: float | None = None,
-) -> Tensor:
-    """Reduces runs of elements along ``axis``, whose lengths or bounds are given; rows after the
-    last run do not count."""
-    if offsets is None:
-        assert lengths is not None, "segment_reduce takes lengths or offsets"
-        offsets = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
-    sizes = offsets.diff(dim=-1)
-    count = sizes.shape[-1]
-    place = torch.arange(data.shape[axis]).expand(*sizes.shape[:-1], -1).contiguous()
-    run = torch.searchsorted(offsets[..., 1:].contiguous(), place, right=True)
-    trailing = [1] * (data.dim() - axis - 1)
-    index = run.reshape(*run.shape, *trailing).expand(data.shape)
-    shape = [*data.shape[:axis], count + 1, *data.shape[axis + 1 :]]
-    start, name = _SEGMENT_STARTS[reduce]
-    total = data.new_full(shape, start if initial is None else initial)
-    total = torch.scatter_reduce(total, axis, index, data, name).narrow(axis, 0, count)
-    if reduce != "mean":
-        return total
-    sizes = sizes.reshape(*sizes.shape, *trailing)
-    empty = torch.full_like(total, math.nan) if initial is None else total
-    return torch.where(sizes > 0, total / sizes.clamp(min=1).to(data.dtype), empty)
-
-
-_SEGMENT_STARTS = {
-    "sum": (0.0, "sum"),
-    "mean": (0.0, "sum"),
-    "prod": (1.0, "prod"),
-    "max": (-math.inf, "amax"),
-    "min": (math.inf, "amin"),
-}
-"""Value of an empty run, and how elements are joined."""
-
-
 def _rrelu_with_noise(
     self: Tensor,
     noise: Tensor,
@@ -197,7 +157,6 @@ _OWN: dict[Any, Callable[..., Any]] = {
     torch.ops.aten._pdist_forward.default: _pdist,
     torch.ops.aten.index_reduce.default: _index_reduce,
     torch.ops.aten.rrelu_with_noise_functional.default: _rrelu_with_noise,
-    torch.ops.aten.segment_reduce.default: _segment_reduce,
     torch.ops.aten.empty_permuted.default: _empty_permuted,
 }
 """Where PyTorch has no decomposition; a converter of the operator takes precedence."""
@@ -211,6 +170,8 @@ def _core() -> dict[Any, Callable[..., Any]]:
         **_OWN,
         **COUNTING,
         **POOLING,
+        **RESAMPLING,
+        **SEGMENTS,
     }
 
 
@@ -222,5 +183,5 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         for op, function in _core().items()
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
-    own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL, **POLYNOMIALS}
+    own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL, **BESSEL, **POLYNOMIALS}
     return {**table, **conditional_decompositions(), **own}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
+from torch.nn import functional
 
 aten = torch.ops.aten
 
@@ -83,23 +84,43 @@ def _lu_solve(
     return _rows(solve(LU.mH, inner, upper=True, unitriangular=True), _inverse_order(order))
 
 
-def _lu_of_wide(
+def _lu_of_rectangle(
     A: Tensor, *, pivot: bool = True, check_errors: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """LU of a matrix with more columns than rows: of its square part, the rest being solved for."""
+    """LU of a matrix that is not square, by that of a square one."""
     rows, columns = A.shape[-2:]
-    if rows >= columns or not pivot:
+    if rows == columns or not pivot:
         return NotImplemented
+    return _lu_of_tall(A) if rows > columns else _lu_of_wide(A)
+
+
+def _lu_of_wide(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """More columns than rows: the square part is factored, the rest solved for."""
+    rows = A.shape[-2]
     factors, pivots, info = torch.linalg.lu_factor_ex(A[..., :rows])
     rest = _rows(A[..., rows:], row_order(pivots, rows))
     solved = torch.linalg.solve_triangular(factors, rest, upper=False, unitriangular=True)
     return torch.cat([factors, solved], -1), pivots, info
 
 
+def _lu_of_tall(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """More rows than columns: unit vectors are appended. They do not change the first columns but
+    for the order of the lower rows, which is brought back to that of the first interchanges."""
+    rows, columns = A.shape[-2:]
+    unit = torch.eye(rows, dtype=A.dtype, device=A.device)[:, columns:]
+    square = torch.cat([A, unit.expand(*A.shape[:-2], rows, rows - columns)], -1)
+    factors, pivots, info = torch.linalg.lu_factor_ex(square)
+    first = pivots[..., :columns]
+    wanted, found = row_order(first, rows), row_order(pivots, rows)
+    place = torch.gather(_inverse_order(found), -1, wanted)
+    info = torch.where(info > columns, torch.zeros_like(info), info)
+    return _rows(factors[..., :columns], place), first, info
+
+
 def _lu_apart(A: Tensor, *, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    if A.shape[-2] >= A.shape[-1] or not pivot:
+    if A.shape[-2] == A.shape[-1] or not pivot:
         return NotImplemented
-    factors, pivots, _ = _lu_of_wide(A)
+    factors, pivots, _ = torch.linalg.lu_factor_ex(A)
     return _lu_unpack(factors, pivots)
 
 
@@ -178,6 +199,48 @@ def _householder_product(input: Tensor, tau: Tensor) -> Tensor:
     return product
 
 
+_MOST_REFLECTIONS = 64
+"""Largest number of reflections that are written out."""
+
+
+def _geqrf(a: Tensor) -> tuple[Tensor, Tensor]:
+    """QR by Householder reflections with LAPACK's signs: R above, the vectors below."""
+    rows, columns = (int(n) for n in a.shape[-2:])
+    count = min(rows, columns)
+    if count > _MOST_REFLECTIONS:
+        return NotImplemented
+    rest, upper, lower, taus = a, [], [], []
+    for k in range(count):
+        top, vector, tau, rest = _reflect(rest)
+        upper.append(functional.pad(top, (k, 0)))
+        lower.append(functional.pad(vector, (0, 0, k + 1, 0)))
+        taus.append(tau)
+    if not count:
+        return a.clone(), a.new_zeros(*a.shape[:-2], 0)
+    r = functional.pad(torch.cat(upper, -2), (0, 0, 0, rows - count))
+    vectors = functional.pad(torch.cat(lower, -1), (0, columns - count))
+    return r + vectors, torch.cat(taus, -1)
+
+
+def _reflect(a: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One step: the first row of R, the vector below its leading 1, tau, and what is left."""
+    alpha, below = a[..., :1, 0], a[..., 1:, 0]
+    tail = below.abs().square().sum(-1, keepdim=True)
+    real = alpha.real if a.is_complex() else alpha
+    size = (alpha.abs().square() + tail).sqrt()
+    beta = -torch.copysign(size, real)
+    is_done = (tail == 0) & (alpha == real)
+    beta = torch.where(is_done, alpha, beta)
+    divisor = torch.where(is_done, torch.ones_like(alpha), alpha - beta)
+    scale = torch.where(is_done, torch.ones_like(alpha), beta)
+    tau = torch.where(is_done, torch.zeros_like(alpha), (beta - alpha) / scale)
+    vector = (below / divisor).unsqueeze(-1)
+    block = a[..., 1:]
+    full = torch.cat([torch.ones_like(alpha).unsqueeze(-1), vector], -2)
+    block = block - tau.conj().unsqueeze(-1) * full @ (full.mH @ block)
+    return torch.cat([beta.unsqueeze(-1), block[..., :1, :]], -1), vector, tau, block[..., 1:, :]
+
+
 _CROSS = next(iter(get_decompositions([aten.linalg_cross]).values()), None)
 _WITHOUT_CROSS = (torch.float64, torch.int64, torch.complex64, torch.complex128)
 
@@ -233,7 +296,7 @@ def _matrix_exp(self: Tensor) -> Tensor:
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.lu_unpack.default: _lu_unpack,
     aten.linalg_lu_solve.default: _lu_solve,
-    aten.linalg_lu_factor_ex.default: _lu_of_wide,
+    aten.linalg_lu_factor_ex.default: _lu_of_rectangle,
     aten.linalg_lu.default: _lu_apart,
     aten._linalg_solve_ex.default: _solve_of_transpose,
     aten._linalg_det.default: _det_of_transpose,
@@ -243,6 +306,7 @@ OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.linalg_householder_product.default: _householder_product,
     aten.linalg_cross.default: _cross,
     aten.ormqr.default: _ormqr,
+    aten.geqrf.default: _geqrf,
     aten.linalg_matrix_exp.default: _matrix_exp,
 }
 """Decompositions by OpOverload; NotImplemented leaves a call whole."""

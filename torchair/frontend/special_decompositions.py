@@ -27,14 +27,16 @@ def _result_dtype(x: Tensor) -> torch.dtype:
     return x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
 
 
-def _in_double(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def in_double(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function of float64 for tensors of any real type, rounded once."""
+
     def run(self: Tensor) -> Tensor:
         return function(self.double()).to(_result_dtype(self))
 
     return run
 
 
-def _series(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
+def series(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
     """Horner's scheme for c0 + c1 z + c2 z**2 + ..."""
     total = torch.full_like(z, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
@@ -53,7 +55,7 @@ def _lgamma(x: Tensor) -> Tensor:
         product = product * (start + step)
     large = torch.where(needs_shift, positive + _SHIFT, positive)
     inverse = large.reciprocal()
-    tail = inverse * _series(_STIRLING, inverse * inverse)
+    tail = inverse * series(_STIRLING, inverse * inverse)
     found = (large - 0.5) * large.log() - large + 0.5 * math.log(2 * math.pi) + tail
     found = torch.where(needs_shift, found - product.log(), found)
     found = torch.where(positive == math.inf, math.inf, found)
@@ -73,7 +75,7 @@ def _digamma(x: Tensor) -> Tensor:
     large = torch.where(needs_shift, positive + _SHIFT, positive)
     inverse = large.reciprocal()
     square = inverse * inverse
-    found = large.log() - 0.5 * inverse - square * _series(_DIGAMMA, square)
+    found = large.log() - 0.5 * inverse - square * series(_DIGAMMA, square)
     found = torch.where(needs_shift, found - steps, found)
     turn = (x - x.floor()) * math.pi
     found = torch.where(is_small, found - math.pi * turn.cos() / turn.sin(), found)
@@ -110,7 +112,7 @@ def _erfcx(x: Tensor) -> Tensor:
     is_large = x > 20
     near = torch.where(is_large, 0.0, x)
     inverse = torch.where(is_large, x, 20.0).reciprocal()
-    far = inverse * _series(_ERFCX_TAIL, inverse * inverse) / math.sqrt(math.pi)
+    far = inverse * series(_ERFCX_TAIL, inverse * inverse) / math.sqrt(math.pi)
     return torch.where(is_large, far, (near * near).exp() * torch.erfc(near))
 
 
@@ -128,7 +130,7 @@ def _spherical_bessel_j0(x: Tensor) -> Tensor:
     x = x.to(_result_dtype(x))
     square = x * x
     coefficients = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(7))
-    near = _series(coefficients, square)
+    near = series(coefficients, square)
     ratio = x.sin() / torch.where(x == 0, 1.0, x)
     found = torch.where(x.abs() < 0.5, near, ratio)
     return torch.where(x.abs() == math.inf, 0.0, found)
@@ -148,13 +150,34 @@ def _frexp(self: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(is_finite, mantissa, x).to(self.dtype), exponent.to(torch.int32)
 
 
+def _next_after(self: Tensor, other: Tensor) -> Tensor:
+    """The neighbour of a 16-bit float, whose bits are the number of steps from zero.
+
+    GE reads the bytes of float32 but not of bfloat16, whose bits are the upper half of them.
+    """
+    dtype = torch.result_type(self, other)
+    if dtype not in (torch.float16, torch.bfloat16):
+        return NotImplemented
+    wide = dtype is torch.bfloat16
+    x, y = torch.broadcast_tensors(self.to(dtype), other.to(dtype))
+    readable = x.float() if wide else x.contiguous()
+    bits = readable.view(torch.int32 if wide else torch.int16)
+    one = 1 << 16 if wide else 1
+    step = torch.where((y > x) == (x > 0), bits + one, bits - one)
+    smallest = torch.full_like(bits, one)
+    step, smallest = (b.view(readable.dtype).to(dtype) for b in (step, smallest))
+    step = torch.where(x == 0, torch.copysign(smallest, y), step)
+    return torch.where((x == y) | (y != y), y, torch.where(x != x, x, step))
+
+
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
-    aten.lgamma.default: _in_double(_lgamma),
-    aten.digamma.default: _in_double(_digamma),
+    aten.lgamma.default: in_double(_lgamma),
+    aten.digamma.default: in_double(_digamma),
     aten.polygamma.default: _polygamma,
-    aten.special_erfcx.default: _in_double(_erfcx),
+    aten.special_erfcx.default: in_double(_erfcx),
     aten.hypot.default: _hypot,
     aten.special_spherical_bessel_j0.default: _spherical_bessel_j0,
     aten.frexp.Tensor: _frexp,
+    aten.nextafter.default: _next_after,
 }
 """Decompositions by OpOverload."""

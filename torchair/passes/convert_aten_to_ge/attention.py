@@ -130,6 +130,16 @@ def _static_factor(factor: Any) -> float:
     return float(factor)
 
 
+def _static_heads(query: SSAValue) -> int:
+    heads = shape(query)[1]
+    if heads == interned.DYNAMIC:
+        raise ConversionError(
+            "flash attention with a symbolic number of heads",
+            hint="make it static: torch._dynamo.mark_static(query, 1)",
+        )
+    return heads
+
+
 def _match_heads(query: SSAValue, value: SSAValue) -> SSAValue:
     """Repeat key or value heads for grouped-query attention."""
     heads, own = shape(query)[1], shape(value)[1]
@@ -219,7 +229,7 @@ def _flash(
         value,
         shift,
         scale_value=_static_factor(factor),
-        head_num=shape(query)[1],
+        head_num=_static_heads(query),
         input_layout="BNSD",
         out=types,
         **masks,
@@ -253,7 +263,7 @@ def _flash_grad(
         softmax_sum=filled(1.0, sizes, interned.f32),
         attention_in=forward,
         scale_value=_static_factor(factor),
-        head_num=shape(query)[1],
+        head_num=_static_heads(query),
         input_layout="BNSD",
         out=(*out, like(query.type, [0])),
         **named,

@@ -68,11 +68,25 @@ def replication_pad(self: Any, padding: Any, out: Any) -> Any:
 
 def _pad_by(x: SSAValue, padding: Sequence[Any], mode: str, out: Attribute) -> SSAValue:
     paddings = _paddings(padding, geometry.rank(x))
+    if mode == "edge":
+        paddings = _keep_an_edge(paddings, geometry.shape(x))
     x = _crop(x, paddings, out)
     positive = [max(p, 0) if isinstance(p, int) else p for p in paddings]
     if all(isinstance(p, int) and p == 0 for p in positive):
         return x
     return ge.PadV3(x, positive, None, mode=mode, out=out)
+
+
+def _keep_an_edge(paddings: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
+    """Crops leave one element for the other side to repeat: (-4, 5) of 4 elements is (-3, 4)."""
+    kept = list(paddings)
+    for d, size in enumerate(sizes):
+        for one, other in ((2 * d, 2 * d + 1), (2 * d + 1, 2 * d)):
+            known = isinstance(kept[one], int) and isinstance(kept[other], int)
+            if known and size > 0 and -kept[one] >= size:
+                excess = -kept[one] - (size - 1)
+                kept[one], kept[other] = kept[one] + excess, kept[other] - excess
+    return kept
 
 
 @converts(

@@ -375,24 +375,20 @@ def _pool_planes_then_depth(x: SSAValue, out: Attribute) -> SSAValue:
             ge.cast_to(x, interned.f32), interned.tensor(shape(out), interned.f32)
         )
         return ge.cast_to(wide, element)
-    depth, height, width = static_ints(shape(out)[-3:], "output_size of adaptive_avg_pool3d")
-    large, unknown = shape(x)[-3:], interned.DYNAMIC
-    if unknown in (*large, depth, height, width):
-        raise ConversionError(
-            "three-dimensional adaptive pooling of symbolic size",
-            found=x.type,
-            hint="mark the image sizes static (torch._dynamo.mark_static)",
-        )
-    planes = ge.Reshape(x, [-1, *large], out=like(out, [unknown, *large]))
+    depth, height, width = shape(out)[-3:]
+    if interned.DYNAMIC in (depth, height, width):
+        raise ConversionError("output_size of adaptive_avg_pool3d is symbolic", found=out)
+    large, unknown, area = shape(x)[-3:], interned.DYNAMIC, height * width
+    outer = [ge.size(x, d) for d in range(rank(x) - 3)]
+    sizes = [ge.size(x, d) for d in range(rank(x) - 3, rank(x))]
+    planes = ge.Reshape(x, [-1, *sizes], out=like(out, [unknown, *large]))
     means = ge.AdaptiveAvgPool2d(
         planes, output_size=[height, width], out=like(out, [unknown, large[0], height, width])
     )
-    area = height * width
-    lines = ge.Reshape(means, [-1, 1, large[0], area], out=like(out, [unknown, 1, large[0], area]))
+    lines = ge.Reshape(means, [-1, 1, sizes[0], area], out=like(out, [unknown, 1, large[0], area]))
     pooled = ge.AdaptiveAvgPool2d(
         lines, output_size=[depth, area], out=like(out, [unknown, 1, depth, area])
     )
-    outer = [ge.size(x, d) for d in range(rank(x) - 3)]
     return ge.Reshape(pooled, [*outer, depth, height, width], out=out)
 
 

@@ -15,6 +15,7 @@ from torchair.passes.convert_aten_to_ge.complex_numbers import (
     complex_parts,
     is_complex,
     magnitude_of,
+    real_part,
 )
 from torchair.passes.convert_aten_to_ge.operands import (
     REDUCED,
@@ -343,6 +344,8 @@ def logsumexp(self: Any, dim: Any, out: Any, keepdim: Any = False) -> Any:
     """The largest element is taken out first, so that no exponential overflows."""
     element = interned.element_type(out)
     value = ge.cast_to(self, element)
+    if is_complex(value):
+        return _complex_logsumexp(value, axes_of(self, dim), keepdim, out)
     if not shape_of(self):
         return value
     axes = axes_of(self, dim)
@@ -355,6 +358,22 @@ def logsumexp(self: Any, dim: Any, out: Any, keepdim: Any = False) -> Any:
     if not keepdim:
         largest = ge.call("Squeeze", largest, axis=axes, out=out)
     return compute("Add", total, largest, out=out)
+
+
+def _complex_logsumexp(x: SSAValue, axes: list[int], keepdim: bool, out: Attribute) -> SSAValue:
+    """By definition, with the largest real part taken out."""
+    part = real_part(x)
+    kept = kept_type(part, axes, ge.element(part))
+    largest = reduce("ReduceMax", part, axes, kept, True)
+    infinite = compute(
+        "IsInf", largest, out=with_element(kept, interned.i1), element=ge.element(part)
+    )
+    largest = ge.cast_to(select(infinite, 0, largest, kept), ge.element(x))
+    terms = compute("Exp", compute("Sub", x, largest, out=x.type), out=x.type)
+    total = reduce("ReduceSum", terms, axes, out, keepdim)
+    if not keepdim and shape_of(x):
+        largest = ge.call("Squeeze", largest, axis=axes, out=out)
+    return compute("Add", compute("Log", total, out=out), largest, out=out)
 
 
 @converts(

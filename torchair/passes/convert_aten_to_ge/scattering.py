@@ -10,6 +10,11 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge import geometry
+from torchair.passes.convert_aten_to_ge.complex_numbers import (
+    complex_of,
+    complex_parts,
+    is_complex,
+)
 from torchair.passes.convert_aten_to_ge.indexing import (
     as_bits,
     as_index,
@@ -19,6 +24,7 @@ from torchair.passes.convert_aten_to_ge.indexing import (
     with_element,
 )
 from torchair.passes.convert_aten_to_ge.operands import operand
+from torchair.passes.convert_aten_to_ge.recipes import filled, scale
 from torchair.passes.convert_aten_to_ge.registry import converts
 from torchair.passes.convert_aten_to_ge.shape import broadcast_to, reshape_to
 from torchair.passes.convert_aten_to_ge.slicing import slice_dim
@@ -244,14 +250,20 @@ def put_at(
     "index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"
 )
 def index_add(self: Any, dim: Any, index: Any, source: Any, out: Any, alpha: Any = 1) -> Any:
+    """Complex numbers are added by their parts."""
     element = ge.element(self)
+    if is_complex(self):
+        source = scale(source, alpha)
+        pairs = zip(complex_parts(self), complex_parts(source), strict=True)
+        added = [index_add(x, dim, index, part, x.type) for x, part in pairs]
+        return complex_of(added[0], added[1], out)
     index = as_row(index)
     x = as_row(self)
     copy = ge.TensorMove(x, out=x.type)
     factor = None if alpha == 1 else operand(alpha, element)
     axis = geometry.axis(dim, geometry.rank(self))
     added = ge.InplaceIndexAdd(copy, index, as_row(source), factor, axis=axis, out=x.type)
-    return reshape_to(added, out)
+    return added if geometry.rank(self) else reshape_to(added, out)
 
 
 def _along(x: SSAValue, dim: int, index: SSAValue) -> tuple[list[SSAValue], list[int]]:
@@ -287,7 +299,9 @@ def masked_scatter(self: Any, mask: Any, source: Any, out: Any) -> Any:
     larger = mask if geometry.rank(mask) > geometry.rank(self) else self
     sizes = geometry.all_sizes(larger)
     mask = broadcast_to(mask, with_element(out, interned.i1), sizes)
-    return ge.MaskedScatter(broadcast_to(self, out, sizes), mask, source, out=out)
+    x, source = (as_bits(v, "MaskedScatter") for v in (broadcast_to(self, out, sizes), source))
+    written = ge.MaskedScatter(x, mask, source, out=with_element(out, ge.element(x)))
+    return from_bits(written, out)
 
 
 @converts("put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor")
@@ -299,3 +313,18 @@ def put(self: Any, index: Any, source: Any, out: Any, accumulate: Any = False) -
     source = ge.cast_to(source, ge.element(self))
     written = put_at(reshape_to(self, flat, [-1]), tensors, [1], source, accumulate, flat)
     return reshape_to(written, out, geometry.all_sizes(self))
+
+
+@converts("bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor")
+def bincount(self: Any, out: Any, weights: Any = None, minlength: Any = 0) -> Any:
+    """Ones, or weights, added at their places, in 64 bits; GE's ``Bincount`` reads 32."""
+    element, index = interned.element_type(out), as_index(self)
+    scalar = interned.tensor([], ge.element(index))
+    if geometry.shape(self) == (0,):
+        return filled(0, [minlength], element)
+    largest = ge.ReduceMax(index, [0], keep_dims=False, out=scalar)
+    count = ge.cast_to(ge.Add(largest, 1, out=scalar), interned.i64)
+    count = ge.Maximum(count, operand(minlength, interned.i64), out=count.type)
+    start = ge.Fill([count], operand(0, element), out=out)
+    amounts = _filled(1, self, element) if weights is None else ge.cast_to(weights, element)
+    return ge.ScatterElements(start, index, amounts, axis=0, reduction="add", out=out)

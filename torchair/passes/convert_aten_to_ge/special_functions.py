@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from torchair.dialects.ge import builder as ge
-from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.operands import REDUCED, compute, with_element
+from torchair.passes.convert_aten_to_ge.recipes import require
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _UNARY = {
@@ -48,14 +48,15 @@ def zeta(self: Any, other: Any, out: Any) -> Any:
 
 @converts("nextafter(Tensor self, Tensor other) -> Tensor")
 def nextafter(self: Any, other: Any, out: Any) -> Any:
-    if interned.element_type(out) in REDUCED:
-        raise ConversionError(
-            "GE's NextAfter knows no 16-bit numbers",
-            expected="float32, float64",
-            found=interned.element_type(out),
-            hint="keep this call outside the graph",
-        )
+    """Of 32 or 64 bits: a step of a wider type is another number."""
+    require("NextAfter", self)
     return compute("NextAfter", self, other, out=out)
+
+
+@converts("gcd(Tensor self, Tensor other) -> Tensor")
+def gcd(self: Any, other: Any, out: Any) -> Any:
+    """Of up to 32 bits; wider numbers are decomposed."""
+    return compute("Gcd", self, other, out=out)
 
 
 @converts(

@@ -41,3 +41,8 @@ def bessel_i1e(x: Tensor) -> Tensor:
 @kernel("Ndtri")
 def ndtri(x: Tensor) -> Tensor:
     return torch.special.ndtri(x)
+
+
+@kernel("Gcd")
+def gcd(x1: Tensor, x2: Tensor) -> Tensor:
+    return torch.gcd(x1, x2)
