@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ComplexType, IntegerType, ModuleOp, TensorType, UnrankedTensorType
@@ -75,6 +75,7 @@ class PromoteDtypesPass(ModulePass):
     """
 
     name = "promote-dtypes"
+    numeric_class: ClassVar[str] = "exact"
 
     default_float: str = "float32"
     """Type of Python floats among integers (``torch.get_default_dtype()``)."""
