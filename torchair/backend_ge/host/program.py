@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from torchair import _native
 from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
@@ -112,6 +113,9 @@ class Program:
             guards.enter_context(torch._C._AutoDispatchBelowADInplaceOrView())
             if torch._C._is_any_autocast_enabled():
                 guards.enter_context(torch._C._DisableAutocast())
+            if torch._C._len_torch_dispatch_stack():
+                # AOT watches the first call of a graph with custom operators
+                guards.enter_context(_disable_current_modes())
             return from_capsules(self._run_native(inputs))
 
     def _run_native(self, inputs: list[torch.Tensor]) -> list[_native.Capsule]:

@@ -47,6 +47,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_mish",
         "npu_mish_backward",
     ),
+    "attention": (
+        "npu_prompt_flash_attention",
+        "npu_incre_flash_attention",
+        "npu_fused_infer_attention_score",
+        "npu_fused_infer_attention_score_v2",
+    ),
     "rotary": ("npu_rotary_mul", "npu_rotary_mul_backward"),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.

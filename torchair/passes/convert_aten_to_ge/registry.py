@@ -62,6 +62,7 @@ FAMILIES = (
     "foreach",
     "fourier",
     "npu_normalization",
+    "npu_attention",
     "npu_activation",
     "npu_rotary",
 )
