@@ -24,11 +24,14 @@ _EXPORTS = {
     "import_exported_program": "torchair.frontend.exported_program",
     "logger": "torchair.core.utils",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
+    "register_update_slots": "torchair.frontend.reduce_overhead",
+    "reset": "torchair.frontend.reduce_overhead",
 }
 _MODULES = ("config", "errors", "ge", "tools")
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
+__all__ += ["register_update_slots", "reset"]  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:

@@ -42,8 +42,6 @@ class ReplayedGraph:
         captured: the captures and their counts.
     """
 
-    _boxed_call = True
-
     def __init__(
         self,
         captured: CapturedGraph,
@@ -51,6 +49,7 @@ class ReplayedGraph:
         outputs: OutputPlan,
         report: CompileReport,
     ) -> None:
+        self._boxed_call = True  # of the instance: dynamo's wrapper copies only these
         self.captured = captured
         self.report = report
         self._constants = list(constants)

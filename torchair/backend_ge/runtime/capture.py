@@ -50,6 +50,9 @@ class Capture:
         slots: numbers that are updated before each replay.
         pool: where staged inputs lie.
         policy: see there.
+
+    Attributes:
+        operators: name of every call of a replay, e.g. ``aten::add.Tensor``.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Capture:
         policy: CapturePolicy,
     ) -> None:
         self.key = key
-        self.calls = specialised.calls
+        self.operators = specialised.operators
         self._graph = graph
         self._program = specialised.program
         self._positions = specialised.positions

@@ -87,7 +87,7 @@ class Specialised:
         written: arguments whose memory it writes.
         escaping: arguments whose memory an output shares.
         fixed_layout: whether some call depends on where in its storage an input lies.
-        calls: number of torch calls.
+        operators: name of every call, e.g. ``aten::add.Tensor``.
     """
 
     program: Program
@@ -95,7 +95,7 @@ class Specialised:
     written: frozenset[int]
     escaping: frozenset[int]
     fixed_layout: bool
-    calls: int
+    operators: tuple[str, ...]
 
 
 def specialise(
@@ -241,7 +241,7 @@ def _finish(trace: Trace, storages: Storages, positions: list[int]) -> Specialis
         frozenset(written),
         frozenset(escaping),
         fixed_layout,
-        len(trace.calls),
+        tuple(call.op.name() for call in trace.calls),
     )
 
 
