@@ -84,6 +84,18 @@ DICTIONARY: Case = (
     [FrozenDict({"dcci_disable_on_kernel": (".*",), "split_mode": 1}), None],
     [([1], TypeError), ("a=1", TypeError), ({"a": bytearray()}, ConfigError)],
 )
+INSERTIONS: Case = (
+    FrozenDict({}),
+    [FrozenDict({"dce": ("cse",)}), FrozenDict({})],
+    [(["cse"], TypeError), ({"dce": "cse"}, TypeError), ({"dce": [3]}, TypeError)],
+)
+
+
+def _pass_names(default: object) -> Case:
+    bad: list[tuple[object, type[Exception]]] = [("dce", TypeError), ([1], TypeError)]
+    return default, [("dce", "cse"), (), default], bad
+
+
 TEXT: Case = (None, ["any text", None], [(3, TypeError)])
 
 ACLGRAPH = "experimental_config.aclgraph."
@@ -206,6 +218,10 @@ CASES: dict[str, Case] = {
     "npugraphex_config.disable_static_kernel_compile_cache": _flag(False),
     "npugraphex_config.unsafe_skip_npugraph_capture_validation": _flag(False),
     "npugraphex_config.record_statistics_debug_info": _flag(False),
+    "passes.order": _pass_names(None),
+    "passes.drop": _pass_names(()),
+    "passes.insert_before": INSERTIONS,
+    "passes.insert_after": INSERTIONS,
     "host.max_programs": _integer(64, 1, 4096),
     "host.threads": _integer(0, 0, 1024),
 }
@@ -728,6 +744,10 @@ def test_own_options_are_in_no_option_dict() -> None:
         "debug.verify",
         "debug.check_replay",
         "debug.ir_dump.path",
+        "passes.order",
+        "passes.drop",
+        "passes.insert_before",
+        "passes.insert_after",
         "host.max_programs",
         "host.threads",
     }

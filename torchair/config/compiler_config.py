@@ -59,6 +59,7 @@ class CompilerConfig(OptionGroup):
     export = Subgroup(groups.ExportConfig)
     aclgraph_config = Subgroup(groups.AclgraphConfig)
     npugraphex_config = Subgroup(groups.CaptureConfig)
+    passes = Subgroup(groups.PassesConfig)
     host = Subgroup(groups.HostConfig)
 
     def __init__(self) -> None:

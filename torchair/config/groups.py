@@ -15,11 +15,14 @@ from torchair.config.options import (
     Directory,
     File,
     Flag,
+    FrozenDict,
     Function,
     GraphPool,
     IntList,
     IntRange,
     OutputPath,
+    PassInsertions,
+    PassNames,
     Text,
 )
 
@@ -385,6 +388,21 @@ class CaptureConfig(OptionGroup):
     )
     record_statistics_debug_info = flag(
         False, "Logs minimum, maximum, norm and mean of tensors.", modes=CAPTURE
+    )
+
+
+class PassesConfig(OptionGroup):
+    """The passes that run; where one runs several times, `dce#2` is its second place."""
+
+    order = Option(
+        PassNames(none_ok=True), None, "All passes by name, instead of the usual list.", own=True
+    )
+    drop = Option(PassNames(), (), "Passes that do not run.", own=True)
+    insert_before = Option(
+        PassInsertions(), FrozenDict({}), "Passes to run before the named ones.", own=True
+    )
+    insert_after = Option(
+        PassInsertions(), FrozenDict({}), "Passes to run after the named ones.", own=True
     )
 
 

@@ -301,6 +301,67 @@ class Function(Kind):
 
 
 @dataclass(frozen=True)
+class PassNames(Kind):
+    """A list of pass names, stored as a tuple; the compiler checks that the passes exist."""
+
+    @property
+    def accepts(self) -> str:
+        return "list of pass names"
+
+    def check(self, raw: object, path: str) -> object:
+        items = _as_tuple(raw)
+        if items is None or not all(isinstance(item, str) for item in items):
+            raise self.wrong_type(raw, path)
+        return items
+
+    def text(self, plain: object) -> object:
+        return thaw(plain)
+
+
+@dataclass(frozen=True)
+class PassInsertions(Kind):
+    """A dict of pass name to list of passes, each a name or an instance."""
+
+    @property
+    def accepts(self) -> str:
+        return "dict of pass name to list of pass names and instances"
+
+    def check(self, raw: object, path: str) -> object:
+        frozen = freeze(raw)
+        if not isinstance(frozen, FrozenDict):
+            raise self.wrong_type(raw, path)
+        for name, inserted in frozen.items():
+            given = inserted if isinstance(inserted, tuple) else (None,)
+            if not isinstance(name, str) or not all(map(_is_pass, cast(tuple[object], given))):
+                raise self.wrong_type(raw, path)
+        return frozen
+
+    def text(self, plain: object) -> object:
+        return thaw(plain)
+
+    def identity(self, plain: object) -> object:
+        """Instances are recognised by their method `uuid()`, like functions."""
+        entries = [(name, tuple(cast(tuple[object], i))) for name, i in _pairs(plain)]
+        words = [[name, [_pass_identity(item) for item in items]] for name, items in entries]
+        return None if any(None in items for _, items in words) else sorted(words, key=repr)
+
+
+def _is_pass(item: object) -> bool:
+    return isinstance(item, str) or (
+        isinstance(getattr(item, "name", None), str) and callable(getattr(item, "apply", None))
+    )
+
+
+def _pairs(plain: object) -> list[tuple[object, object]]:
+    return list(plain.items()) if isinstance(plain, FrozenDict) else []
+
+
+def _pass_identity(item: object) -> str | None:
+    uuid = getattr(item, "uuid", None)
+    return item if isinstance(item, str) else str(uuid()) if callable(uuid) else None
+
+
+@dataclass(frozen=True)
 class Directory(Kind):
     """A directory that exists."""
 
