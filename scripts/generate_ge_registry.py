@@ -49,7 +49,8 @@ OVERLAY: Final = Path(__file__).with_name("ge_registry_overlay.txt").read_text("
 ACCEPTS_BFLOAT16_TEXT: Final = """
 Acos AdaptiveAvgPool2dGrad ArgMinWithValue Asin Atan2 AtanGrad AvgPoolV2 AvgPoolV2Grad Axpy
 BinaryCrossEntropy BinaryCrossEntropyGrad Cdist Ceil CeluV2 Conv2DBackpropFilter Conv2DBackpropInput
-Conv3D Conv3DBackpropInput Copy Cross CumulativeLogsumexp DivNoNan DropOutDoMask DropOutDoMaskV3
+Conv3DBackpropFilter Conv3DBackpropInput Copy Cross CumulativeLogsumexp DivNoNan DropOutDoMask
+DropOutDoMaskV3
 Einsum Elu EluGradV2 EmbeddingBag Erf Erfc Erfinv Expand ExpandD ExpandDims Flatten FlattenV2 Floor
 FloorMod GLU GLUGrad GridSampler2D GridSampler2DGrad GridSampler3D GroupNorm HardMax HardShrink
 HardShrinkGrad HardSigmoid HardSigmoidGrad HardSwish HardSwishGrad HardtanhGrad IndexAdd

@@ -16,6 +16,7 @@ FORWARD = (
     (lambda x, w: F.conv1d(x, w, padding=1, stride=2), (2, 4, 9), (6, 4, 3)),
     (lambda x, w: F.conv2d(x, w), (4, 8, 9), (6, 4, 1, 1)),
     (lambda x, w: F.conv2d(x, w), (0, 4, 8, 9), (6, 4, 3, 3)),
+    (lambda x, w: F.conv3d(x, w, padding=1, groups=2), (2, 4, 5, 4, 3), (6, 2, 3, 3, 2)),
 )
 TRANSPOSED = (
     (
@@ -84,6 +85,7 @@ TRAINED = {
     "groups": (lambda: nn.Conv2d(4, 6, 3, groups=2, dilation=2, bias=False), (2, 4, 8, 9)),
     "line": (lambda: nn.Conv1d(4, 6, 3, padding=1), (2, 4, 9)),
     "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1), (2, 4, 5, 6)),
+    "volume": (lambda: nn.Conv3d(2, 4, 3, padding=1), (1, 2, 4, 5, 4)),
     "transposed line": (lambda: nn.ConvTranspose1d(4, 6, 3, groups=2), (2, 4, 9)),
 }
 
@@ -100,8 +102,9 @@ def test_training_with_symbolic_sizes(name):
     check_training(make, numbers(torch.float32, *shape), dynamic=True, tolerance=1e-5)
 
 
-def test_training_in_bfloat16():
-    make, shape = TRAINED["plane"]
+@pytest.mark.parametrize("name", ("plane", "volume"))
+def test_training_in_bfloat16(name):
+    make, shape = TRAINED[name]
     check_training(make, numbers(torch.bfloat16, *shape), tolerance=0.05)
 
 

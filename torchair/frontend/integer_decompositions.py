@@ -1,4 +1,4 @@
-"""Convolution, pooling and the greatest common divisor of integers (and of float64, where GE has none):
+"""Convolution, pooling and greatest common divisors of integers, and of float64 where GE has none:
 exact, in terms of slices, products and sums."""
 
 from __future__ import annotations
