@@ -19,6 +19,7 @@ from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import OutputPlan, plan_outputs
+from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.report import CompileReport
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
@@ -123,7 +124,7 @@ def _run_pipeline(
         dump.module(name, current)
 
     before = [0]
-    passes = pipelines.build(pipelines.MAX_AUTOTUNE)
+    passes = selected_passes(config, pipelines.MAX_AUTOTUNE)
     report.stages += run_passes(
         make_context(), module, passes, verify=config.debug.verify, observer=observe
     )

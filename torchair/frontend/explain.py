@@ -22,6 +22,7 @@ from torchair.frontend.explain_decompositions import DecompositionLog
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.outputs import plan_outputs
+from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.pass_control_hooks import run_hooks
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
@@ -288,7 +289,7 @@ def _graph_report(gm: GraphModule, config: Snapshot, role: str) -> GraphReport:
     report = GraphReport(role, sum(node.op == "call_function" for node in gm.graph.nodes))
     try:
         module = import_graph(gm, plan_outputs(gm).computed).module
-        run_passes(make_context(), module, pipelines.build(pipelines.MAX_AUTOTUNE))
+        run_passes(make_context(), module, selected_passes(config, pipelines.MAX_AUTOTUNE))
         report.ge_nodes = len(list(ge_operators(module)))
     except TorchairError as error:
         report.problem = str(error)

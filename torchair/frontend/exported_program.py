@@ -20,6 +20,7 @@ from torchair.errors import ConfigError
 from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import ImportedGraph, import_graph
+from torchair.frontend.pass_control import selected_passes
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
 from torchair.ir.weights import WeightAttr, WeightHandle
@@ -117,7 +118,7 @@ class CompiledProgram:
         snapshot = config.snapshot()
         imported = import_exported_program(program)
         with quiet_gc():
-            passes = pipelines.build(pipelines.MAX_AUTOTUNE)
+            passes = selected_passes(snapshot, pipelines.MAX_AUTOTUNE)
             run_passes(make_context(), imported.module, passes, verify=snapshot.debug.verify)
             data = serialize(emit(imported.module, "exported"))
         function = next(op for op in imported.module.ops if isinstance(op, FuncOp))

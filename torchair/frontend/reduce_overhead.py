@@ -23,6 +23,7 @@ from torchair.frontend.compile import graph_ids
 from torchair.frontend.fx_import import ImportedGraph, import_graph
 from torchair.frontend.npu_operators.registry import is_torch_npu_installed, operators
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
+from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.report import CompileReport
 from torchair.ir.garbage import quiet_gc
 from torchair.passes import pipelines
@@ -98,7 +99,7 @@ def capture_fx_graph(
         imported = import_graph(graph_module, outputs.computed, kinds=kinds)
         dump.module("import", imported.module)
         report.nodes["aten"] = _count(imported.module)
-        passes = pipelines.build(_pipeline(config))
+        passes = selected_passes(config, _pipeline(config))
         report.stages += run_passes(
             make_context(),
             imported.module,
