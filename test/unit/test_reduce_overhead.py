@@ -183,8 +183,6 @@ def test_inputs_that_share_memory() -> None:
     for _ in range(2):
         got = [call(base[:4], base[2:]) for call, base in zip(calls, bases, strict=True)]
         assert same_bits(*got) and same_bits(*bases)
-        got = [call(base[:4], torch.ones(4)) for call, base in zip(calls, bases, strict=True)]
-        assert same_bits(*got) and same_bits(*bases)
 
 
 @torch.no_grad()
@@ -254,7 +252,7 @@ def test_a_cache_updated_over_100_steps() -> None:
 @torch.no_grad()
 def test_a_cache_that_moves() -> None:
     model = Cache()
-    compiled, backend = compile_for_replay(model)
+    compiled, _ = compile_for_replay(model)
     x = torch.randn(1, 1, 16)
     for step in range(6):
         reference = copy.deepcopy(model)
@@ -277,9 +275,7 @@ def test_failure_names_the_line_and_leaves_the_graph_usable() -> None:
         if index.item() < 4:
             assert same_bits(compiled(table, index), f(table, index))
             continue
-        with pytest.raises(
-            EngineError, match=r"aten.index_select failed.*[\s\S]*test_reduce_overh"
-        ):
+        with pytest.raises(EngineError, match=r"index_select failed[\s\S]*test_reduce_overhead.py"):
             compiled(table, index)
 
 
@@ -335,7 +331,7 @@ def test_a_graph_that_calls_itself() -> None:
 
 @torch.no_grad()
 def test_10000_calls_leak_nothing() -> None:
-    model, compiled, _ = block()
+    _, compiled, _ = block()
     x = torch.randn(3, 8)
     process = psutil.Process()
     for _ in range(2000):

@@ -172,7 +172,8 @@ def _strides(
 @cache
 def _composite(op: Any) -> Callable[..., Any] | None:
     """An implementation of ``torch.ops.npu`` in plain torch, traced into the program."""
-    if op.namespace != "npu" or is_torch_npu_installed():
+    is_npu = isinstance(op, torch._ops.OpOverload) and op.namespace == "npu"
+    if not is_npu or is_torch_npu_installed():
         return None
     if op._schema.name.removeprefix("npu::") not in operators():
         return None

@@ -55,6 +55,12 @@ class Call:
     origin: str | None = None
     source: str | None = None
 
+    @property
+    def is_mutable(self) -> bool:
+        """Whether it writes an argument."""
+        schema = getattr(self.function, "_schema", None)
+        return schema is not None and schema.is_mutable
+
     def values(self) -> Iterator[Value]:
         """Every value it reads."""
         return values_in((self.args, self.kwargs))

@@ -127,7 +127,7 @@ class CapturedGraph:
         written = {
             value.index
             for call in self.graph.calls
-            if not call.on_host and call.function._schema.is_mutable  # pyright: ignore
+            if not call.on_host and call.is_mutable
             for value in call.values()
         }
         weights = (i for i, a in enumerate(self.graph.arguments) if a.is_weight)

@@ -197,10 +197,18 @@ def refuse_device_values(graph: AtenGraph) -> None:
 
 
 def _return_items_as_tensors(graph: AtenGraph) -> None:
-    read = {value.index for call in graph.calls for value in call.values()}
-    for call in list(graph.calls):
-        result = call.results[0] if call.results else -1
-        if call.name in _ITEMS and result not in read:
-            source = next(values_in(call.args)).index
-            graph.results = [source if r == result else r for r in graph.results]
-            graph.calls.remove(call)
+    """Drop the way from a tensor to a number and back, where nothing else needs the number."""
+    for item in [call for call in graph.calls if call.name in _ITEMS]:
+        number, source = item.results[0], next(values_in(item.args))
+        readers = [c for c in graph.calls if any(v.index == number for v in c.values())]
+        if any(reader.name != "aten.scalar_tensor" for reader in readers):
+            continue
+        for reader in readers:
+            reader.function, reader.args = _scalar_tensor, (source,)
+        graph.results = [source.index if r == number else r for r in graph.results]
+        graph.calls.remove(item)
+
+
+def _scalar_tensor(tensor: torch.Tensor, *, dtype: torch.dtype, **rest: Any) -> torch.Tensor:
+    """``aten.scalar_tensor(tensor.item(), dtype=dtype)``, without reading the tensor."""
+    return tensor.reshape(()).to(dtype, copy=True)

@@ -67,6 +67,7 @@ class UpdateSlots:
     decided: HostValues
     tensors: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
     """0-d tensor of each number, in the order in which the program takes them."""
+    _cells: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
     _places: dict[int, Slot] = field(default_factory=dict[int, Slot])
     _types: dict[int, type] = field(default_factory=dict[int, type])
     _folded: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -120,7 +121,12 @@ class UpdateSlots:
         if value not in self._places:
             kind = type(values[value])
             self._types[value] = kind
-            self.tensors[value] = wrapped_number(kind(1))
+            number = wrapped_number(kind(1))
+            self.tensors[value] = number
+            # A dispatch mode sees a wrapped number as a Python number, so it is set through this.
+            with _disable_current_modes():
+                cell = torch.empty(0, dtype=number.dtype)
+                self._cells[value] = cell.set_(number.untyped_storage(), 0, (), ())
             with _disable_current_modes(), tracer.fake_mode:
                 fake = torch.empty((), dtype=_NUMBERS[kind])
             self._places[value] = tracer._bind(fake)
@@ -165,16 +171,16 @@ class UpdateSlots:
         known = {**self._folded, **scalars}
         for step in self.decided.steps:
             known[step.results[0]] = step.function(*[fill(item, known) for item in step.args])
-        for value, tensor in self.tensors.items():
-            tensor.fill_(known[value])
+        for value, cell in self._cells.items():
+            cell.fill_(known[value])
         for site in self._sites.values():
             site.values = {v.index: known[v.index] for v in _numbers(site)}
         self._is_updated = True
 
     def poison(self) -> None:
         """Make a replay without an update fail, and any use of old numbers visible."""
-        for value, tensor in self.tensors.items():
-            tensor.fill_(_POISON[self._types[value]])
+        for value, cell in self._cells.items():
+            cell.fill_(_POISON[self._types[value]])
         for site in self._sites.values():
             site.values = None
         self._is_updated = False
