@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,11 @@ from xdsl.ir import Attribute, Block, SSAValue
 from torchair.dialects import aten
 from torchair.errors import ConversionError, UnsupportedOpError
 from torchair.frontend.fake_types import static_value, value_type
+from torchair.frontend.torch_streams import (
+    is_ordered_call,
+    read_ordered_call,
+    torch_stream_attributes,
+)
 from torchair.ir import interned
 from torchair.ir.conversion import build_function
 from torchair.ir.location import file_location, named_location, source_of
@@ -226,6 +232,11 @@ class _Importer:
         if target is torch.ops.higher_order.with_effects:
             self._call_with_effects(node, block)
             return
+        if is_ordered_call(node):
+            inner, passed = read_ordered_call(node, self.graph_module)
+            self._call(inner, block)
+            self.values[node] = [None, *[self.values[n] for n in passed]]
+            return
         if target is operator.getitem:
             source = self._value(node.args[0])
             index: Any = node.args[1]
@@ -250,6 +261,7 @@ class _Importer:
             self.problems.append(f"{cls.name} ({node.name}): {error}")
             self.values[node] = None
             return
+        op.attributes.update(torch_stream_attributes(node))
         append_op(block, op)
         results = iter(op.results)
         self.values[node] = _structure(meta, results) if result_types else None
@@ -407,7 +419,11 @@ def _dense(value: torch.Tensor) -> Attribute:
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _traces: dict[str, Attribute] = {}
-_TORCH_ROOT = str(torch.__file__).rsplit("/", 1)[0] + "/"
+_NOT_THE_USERS = (
+    str(torch.__file__).rsplit("/", 1)[0] + "/",
+    *[str(Path(__file__).parents[1] / name) + "/" for name in ("ops", "scope")],
+)
+"""Where the frames of PyTorch and of our own operators are."""
 
 
 def _location(node: Node) -> Attribute:
@@ -421,7 +437,7 @@ def _trace_location(trace: str | None) -> Attribute:
     found = _traces.get(trace)
     if found is None:
         frames = _FRAME.findall(trace)
-        own = [frame for frame in frames if not frame[0].startswith(_TORCH_ROOT)] or frames
+        own = [frame for frame in frames if not frame[0].startswith(_NOT_THE_USERS)] or frames
         found = file_location(own[-1][0], int(own[-1][1])) if own else UNKNOWN_LOCATION
         if len(_traces) > 100_000:
             _traces.clear()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.fx.node import has_side_effect
 
+from torchair.backend_ge.host.printing import message
 from torchair.dialects.stream.markers import SCHEMAS
 
 _library = torch.library.Library("air", "FRAGMENT")
@@ -46,48 +47,12 @@ def _print(
     summarize_size: int,
     tensor_detail: bool,
 ) -> None:
-    print(
-        message(tensors, msg_format, placeholder, summarize_size, tensor_detail),
-        file=sys.stderr,
-    )
-
-
-def message(
-    tensors: Sequence[torch.Tensor],
-    msg_format: str,
-    placeholder: str,
-    summarize_size: int,
-    tensor_detail: bool,
-) -> str:
-    """Text of one ``air.print`` call.
-
-    Args:
-        tensors: what the placeholders stand for, in order.
-        msg_format: text with one placeholder per tensor, or two (values, sizes) with details.
-        placeholder: the text to replace.
-        summarize_size: how many items are shown at each end of a dimension; -1 shows all.
-        tensor_detail: whether a second placeholder per tensor takes its shape.
-    """
-    parts = msg_format.split(placeholder)
-    texts: list[str] = []
+    shown: list[torch.Tensor] = []
     for tensor in tensors:
-        texts.append(_values(tensor.detach(), summarize_size))
+        shown.append(tensor)
         if tensor_detail:
-            texts.append(str(list(tensor.shape)))
-    pairs = zip(parts, [*texts, ""], strict=False)
-    return "".join(part + text for part, text in pairs)
-
-
-def _values(tensor: torch.Tensor, summarize_size: int) -> str:
-    """The numbers of a tensor as nested lists, the middle of long dimensions left out."""
-    if tensor.dim() == 0:
-        return str(tensor.item())
-    count = tensor.shape[0]
-    if summarize_size < 0 or count <= 2 * summarize_size:
-        return "[" + " ".join(_values(row, summarize_size) for row in tensor) + "]"
-    first = " ".join(_values(row, summarize_size) for row in tensor[:summarize_size])
-    last = " ".join(_values(row, summarize_size) for row in tensor[-summarize_size:])
-    return f"[{first} ... {last}]"
+            shown.append(torch.tensor(tensor.shape))
+    print(message(shown, msg_format, placeholder, summarize_size), file=sys.stderr)
 
 
 _EAGER = {

@@ -235,8 +235,8 @@ def _match_call(pattern: Call, found: Any, match: Match) -> Iterator[None]:
     op = found.owner
     if not isinstance(op, CallOp) or op.name not in pattern.names:
         return
-    if op.results[pattern.result] is not found:
-        return
+    if op.results[pattern.result] is not found or op.attributes != match.root.attributes:
+        return  # another place: stream, scope
     for _ in match.hold(op, pattern.shared):
         for pairs in _pairings(pattern, op):
             yield from _match_all(pairs, match)

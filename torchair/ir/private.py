@@ -174,3 +174,13 @@ def relink_ops(block: Block, ops: Sequence[Operation]) -> None:
     block._first_op = block._last_op = None  # pyright: ignore[reportPrivateUsage]
     for op in ops:
         append_op(block, op)
+
+
+def add_result(op: Operation, type_: Attribute) -> OpResult:
+    """Give an operation one more result."""
+    result: Any = OpResult.__new__(OpResult)
+    result._type = type_
+    result.op = op
+    result.index = len(op.results)
+    op.results = SSAValues((*op.results, result))
+    return result

@@ -12,7 +12,9 @@ A sweep goes forward over each block, then revisits only operations that a rewri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +60,15 @@ def defining_op(value: object, *names: str) -> CallOp | None:
     return owner if isinstance(owner, CallOp) and owner.name in names else None
 
 
+PLACEMENT_PREFIX = "stream."
+"""What attributes that place an operation on a stream or in a scope begin with."""
+
+
+def placement_of(op: Operation) -> dict[str, Attribute]:
+    """The attributes that an operation made for another one takes over from it."""
+    return {k: v for k, v in op.attributes.items() if k.startswith(PLACEMENT_PREFIX)}
+
+
 class Rewriter:
     """Edits made by patterns: keeps locations, and records what must be visited again."""
 
@@ -80,12 +91,14 @@ class Rewriter:
         return op
 
     def insert(self, op: Operation, before: Operation) -> None:
-        """Insert a detached operation; an unknown location becomes that of ``before``."""
+        """Insert a detached operation, which takes over an unknown location and its place."""
         block = before.parent
         assert block is not None, "the anchor of an insertion must be in a block"
         block.insert_op_before(op, before)
         if not is_known(op.location):
             op.location = before.location
+        if before.attributes and not op.attributes:
+            op.attributes.update(placement_of(before))
         self.worklist.append(op)
         self.changed = True
 
@@ -130,6 +143,23 @@ def index_patterns(patterns: Iterable[Pattern]) -> dict[str, list[Pattern]]:
     return index
 
 
+Visit = Callable[[Operation, dict[str, list[Pattern]], Rewriter], bool]
+"""Tries patterns on an operation and says whether one fired, like ``try_patterns``."""
+
+_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+@contextmanager
+def visiting(visit: Visit) -> Generator[None]:
+    """Let sweeps in this context call ``visit`` in the place of ``try_patterns``, which it may
+    call."""
+    token = _visit.set(visit)
+    try:
+        yield
+    finally:
+        _visit.reset(token)
+
+
 def sweep(module: ModuleOp, patterns: Iterable[Pattern]) -> bool:
     """Apply patterns to every block of every function until none fires; returns whether any did.
 
@@ -150,17 +180,18 @@ def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
     last = block.last_op
     if last is not None and last.has_trait(IsTerminator):
         rewriter.wide[last] = list(private.operands_of(last))
+    visit = _visit.get() or try_patterns
     budget = MAX_FIRINGS
     for op in private.iter_ops(block):
         budget += MAX_FIRINGS
         if op not in rewriter.erased:
-            _visit(op, index, rewriter)
+            visit(op, index, rewriter)
     firings: dict[Operation, int] = {}
     while rewriter.worklist:
         op = rewriter.worklist.pop()
         if op in rewriter.erased or op.name not in index:
             continue
-        if _visit(op, index, rewriter):
+        if visit(op, index, rewriter):
             firings[op] = firings.get(op, 0) + 1
             budget -= 1  # patterns that undo each other fire once on each of ever new operations
             if firings[op] > MAX_FIRINGS or budget < 0:
@@ -170,7 +201,7 @@ def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
     return rewriter.changed
 
 
-def _visit(op: Operation, index: dict[str, list[Pattern]], rewriter: Rewriter) -> bool:
+def try_patterns(op: Operation, index: dict[str, list[Pattern]], rewriter: Rewriter) -> bool:
     """Try the patterns of an operation; returns whether one fired."""
     candidates = index.get(op.name)
     if candidates is None or not isinstance(op, CallOp):

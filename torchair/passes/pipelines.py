@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from xdsl.passes import ModulePass
 
 from torchair.passes import ALL_PASSES
 
 CLEAN = ("canonicalize", "cse", "dce")
+SCOPE = ("resolve-scopes",)
 SHAPE = ("sym-inputs-to-sizes",)
 FUSE = ("fuse-rms-norm", "fuse-gated-activation", "fuse-rotary-embedding")
 TYPE = ("promote-dtypes",)
+SCHEDULE = ("schedule-streams", "verify-schedule")
 LOWER = ("convert-aten-to-ge",)
 
 ATEN = (*SHAPE, *CLEAN, *FUSE, *TYPE, "cse", "dce")
 """What every mode runs on the aten module."""
-MAX_AUTOTUNE = (*ATEN, *LOWER, "cse", "dce")
+MAX_AUTOTUNE = (*SCOPE, *ATEN, *SCHEDULE, *LOWER, "cse", "ge-reinplace", "dce")
 """From the imported aten module to the ge module that is emitted."""
 
 
-def build(names: tuple[str, ...]) -> list[ModulePass]:
-    """Instances of the named passes with their default options."""
-    return [ALL_PASSES[name]()() for name in names]
+def build(
+    names: tuple[str, ...], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[ModulePass]:
+    """Instances of the named passes.
+
+    Args:
+        names: in order.
+        options: options by pass name, for those that do not have their defaults.
+    """
+    given = options or {}
+    return [ALL_PASSES[name]()(**given.get(name, {})) for name in names]

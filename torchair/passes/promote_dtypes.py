@@ -19,6 +19,7 @@ from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
+from torchair.ir.rewrite import placement_of
 from torchair.ir.schema import Parameter, Role
 from torchair.passes.canonicalize.types import dimension_symbols
 from torchair.passes.dtype_rules import Category, loses_nothing, result_type
@@ -229,6 +230,7 @@ def _convert(op: CallOp, index: int, target: Attribute) -> None:
     assert cls is not None and block is not None
     values = [operand, target, None, None, None] if is_scalar else [operand, target]  # pyright: ignore
     cast = cls.build_call(values, [_with_element_type(operand.type, target)], op.location)  # pyright: ignore
+    cast.attributes.update(placement_of(op))
     block.insert_op_before(cast, op)
     op.operands[index] = cast.results[0]
 

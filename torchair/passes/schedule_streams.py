@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -32,18 +33,19 @@ class ScheduleStreamsPass(ModulePass):
     Options: `streams` is ``user`` (labels decide, order stays), ``auto`` (list scheduling on up to
     `pool` streams) or a number (on up to that many). Labels of the user stay where they are; in
     every mode they are mapped to at most `pool` physical streams, ``stream.index``. `sync` is
-    ``events``, or ``data`` for an engine that orders uses after producers itself: then only events
-    of the user remain. Nothing is split that gains less than `min_gain` (a share of the time on
-    one stream) or `min_gain_us` microseconds.
+    ``events``, or ``data`` for an engine that orders uses after producers itself: then the events
+    of the user remain and no others are added. Nothing is split that gains less than `min_gain`
+    (a share of the time on one stream) or `min_gain_us` microseconds.
     Numeric class: exact. Shown by: test/lit/passes/schedule-streams.mlir
     """
 
     name = "schedule-streams"
+    numeric_class: ClassVar[str] = "exact"
 
     streams: str = "user"
     target: str = "ascend910b"
     pool: int = 4
-    sync: str = "events"
+    sync: str = "data"
     min_gain: float = 0.03
     min_gain_us: float = 10.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
@@ -37,6 +38,7 @@ class VerifySchedulePass(ModulePass):
     """
 
     name = "verify-schedule"
+    numeric_class: ClassVar[str] = "exact"
 
     target: str = "ascend910b"
     streams: int = 0

@@ -8,9 +8,9 @@ from xdsl.dialects.builtin import Builtin
 from xdsl.dialects.func import Func
 from xdsl.ir import Dialect
 
-from torchair.dialects.aten import get_aten_dialects, lookup_custom
+from torchair.dialects.aten import get_aten_dialects
 from torchair.dialects.stream import get_stream_dialect
-from torchair.dialects.stream.markers import get_air_dialect, get_streams_dialect
+from torchair.dialects.stream.markers import find_marker_or_custom
 from torchair.ir.lazy import LazyContext
 
 
@@ -19,8 +19,6 @@ def get_dialects() -> dict[str, Callable[[], Dialect]]:
     own = {
         "ge": _ge_dialect,
         "stream": get_stream_dialect,
-        "air": get_air_dialect,
-        "streams": get_streams_dialect,
         "torchair": _torchair_dialect,
     }
     return {**get_aten_dialects(), **own}
@@ -43,7 +41,7 @@ def register_own_dialects(context: LazyContext) -> None:
     """Add the project's dialects and its custom operators to a Context."""
     for name, factory in get_dialects().items():
         context.register_dialect(name, factory)
-    context.find_other_op = lookup_custom
+    context.find_other_op = find_marker_or_custom
 
 
 def _ge_dialect() -> Dialect:

@@ -1,5 +1,5 @@
-// RUN: torchair-opt %s -p schedule-streams{streams=auto},verify-schedule --split-input-file | filecheck %s
-// RUN: torchair-opt %s -p schedule-streams,verify-schedule --split-input-file | filecheck %s --check-prefix USER
+// RUN: torchair-opt %s -p 'schedule-streams{streams=auto sync=events},verify-schedule' --split-input-file | filecheck %s
+// RUN: torchair-opt %s -p schedule-streams{sync=events},verify-schedule --split-input-file | filecheck %s --check-prefix USER
 
 // CHECK-LABEL: func.func @two_chains
 // CHECK-NEXT: %t = aten.t(%w)

@@ -91,11 +91,6 @@ def torch_stream_label(number: int) -> str:
     return f"torch_stream_{number}"
 
 
-def scheduling_attributes(op: Operation) -> dict[str, Attribute]:
-    """The attributes of this dialect that an operation has."""
-    return {k: v for k, v in op.attributes.items() if k.startswith("stream.")}
-
-
 def ge_attributes(op: Operation) -> dict[str, Attribute]:
     """Node attributes of GE for the scheduling attributes of an operation."""
     found: dict[str, Attribute] = {}

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from xdsl.ir import Dialect, Operation
+from xdsl.ir import Operation
 
 from torchair.dialects.aten import define, lookup_custom
-from torchair.ir.lazy import LazyDialect
 
 SCHEMAS: Final[tuple[str, ...]] = (
     "air::scope_enter(str[] keys, str[] values, bool need_execute=False) -> ()",
@@ -36,19 +35,11 @@ _BY_NAME: Final = {
 }
 
 
-def _lookup(name: str) -> type[Operation] | None:
+def find_marker_or_custom(name: str) -> type[Operation] | None:
+    """Operation class of a marker, or of a custom operator that this process defined.
+
+    Markers have no dialect of their own to be registered: xDSL has one called ``air``.
+    """
     schema = _BY_NAME.get(name)
     found = lookup_custom(name)
     return define(schema) if found is None and schema is not None else found
-
-
-def get_air_dialect() -> Dialect:
-    """The ``air`` operators, and those of ``air`` that this process defined."""
-    return LazyDialect("air", _lookup, lambda: [n for n in _BY_NAME if n.startswith("air.")])
-
-
-def get_streams_dialect() -> Dialect:
-    """PyTorch's ``streams`` operators."""
-    return LazyDialect(
-        "streams", _lookup, lambda: [n for n in _BY_NAME if n.startswith("streams.")]
-    )

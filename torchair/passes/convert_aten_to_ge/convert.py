@@ -27,6 +27,8 @@ from xdsl.rewriter import Rewriter
 
 from torchair.dialects.ge import builder as ge
 from torchair.dialects.ge.builder import GraphBuilder
+from torchair.dialects.stream import RecordOp, WaitOp
+from torchair.dialects.stream.attributes import ge_attributes
 from torchair.errors import ConversionError, TorchairError, VerifyError
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
@@ -37,6 +39,7 @@ from torchair.ir.private import append_op, set_type
 from torchair.ir.verify import verify_op
 from torchair.passes.convert_aten_to_ge import registry
 from torchair.passes.convert_aten_to_ge.report import Failures
+from torchair.passes.convert_aten_to_ge.stream_order import StreamOrder
 
 _SCALARS = (interned.i64, interned.f64, interned.i1)
 
@@ -83,6 +86,7 @@ class _Conversion:
         )
         self.kept = kept
         self.builder = GraphBuilder(self.block)
+        self.order = StreamOrder(self.block)
 
     def run(self) -> FuncOp:
         source = self.function.body.block
@@ -98,9 +102,13 @@ class _Conversion:
 
     def _convert(self, op: Operation, values: dict[SSAValue, Any]) -> None:
         self.builder.location = op.location
+        if isinstance(op, RecordOp | WaitOp):
+            self.order.note(op)
+            return
         if isinstance(op, ReturnOp):
             self._finish(op, values)
             return
+        self.builder.attributes = ge_attributes(op)
         if not isinstance(op, CallOp):
             self._fail(op, values, ConversionError(f"'{op.name}' is not an aten operation"))
             return
@@ -116,6 +124,7 @@ class _Conversion:
             results = converter(op.schema, arguments, types)
             self._bind(op, results, types, values)
             self._check_new(last)
+            self.order.converted(op, last)
         except VerifyError as error:
             self._fail(op, values, _refused(error))
         except TorchairError as error:
@@ -184,7 +193,9 @@ class _Conversion:
                 "an undefined tensor is returned from the graph", op=label, loc=source
             )
         cls = ge.op_class("NetOutput")
-        append_op(self.block, cls.build_call([returned], [], op.location))
+        end = cls.build_call([returned], [], op.location)
+        append_op(self.block, end)
+        self.order.finish(end)
         inputs = [a.type for a in self.block.args]
         types = [v.type for v in returned]
         self.target.function_type = self.target.function_type.from_lists(inputs, types)

@@ -61,10 +61,12 @@ FAMILIES = (
     "mutation",
     "foreach",
     "fourier",
+    "markers",
     "npu_normalization",
     "npu_attention",
     "npu_activation",
     "npu_rotary",
+    "npu_quantization",
 )
 """Modules of this package that hold converters, loaded on first use."""
 

@@ -48,7 +48,7 @@ FAMILIES = (
     "matmul",
     "reduction",
     "normalization",
-    "attention",
+    "npu_fusion_attention",
     "batch_norm",
     "activation",
     "embedding",
@@ -61,10 +61,12 @@ FAMILIES = (
     "loss",
     "mutation",
     "fourier",
+    "printing",
     "npu_normalization",
     "npu_attention",
     "npu_activation",
     "npu_rotary",
+    "npu_quantization",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 
