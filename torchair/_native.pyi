@@ -15,11 +15,45 @@ Argument: TypeAlias = (
 class OperatorError(RuntimeError):
     """A call of a program failed; ``args`` is (index of the instruction, torch's text)."""
 
-class Program:
-    """An immutable program. Any number of threads may run it at once."""
+Placement: TypeAlias = tuple[int, list[int], list[int]]
+"""(stream, events waited for before the call, events recorded after it)."""
+Layout: TypeAlias = tuple[int, list[int], list[int]]
+"""(torch's number of the dtype, sizes, strides in elements)."""
+Observed: TypeAlias = tuple[int, list[int], list[int], int, int, int]
+"""(dtype, sizes, strides, storage offset in elements, storage bytes, storage address)."""
 
-    def run(self, inputs: list[Capsule]) -> list[Capsule]:
-        """Runs without the GIL. Takes over the inputs, gives away the outputs."""
+class Program:
+    """An immutable program, some of whose inputs may be bound. Any number of threads may run it."""
+
+    def run(self, inputs: list[Capsule]) -> list[Capsule] | None:
+        """Runs without the GIL. Takes over the inputs, gives away the outputs.
+
+        None when an input has not the layout that the plan needs: nothing was taken or done.
+        """
+    def observe(
+        self, inputs: list[Capsule], results: list[list[int]]
+    ) -> tuple[list[Capsule], list[list[Observed | None]]]:
+        """Runs on one thread and tells what inputs and constants hold, and then, instruction by
+        instruction, what the registers in ``results`` held right after it."""
+    def bind(
+        self,
+        indices: list[int],
+        tensors: list[Capsule],
+        pool: runtime.MemoryPool | None = None,
+    ) -> Program:
+        """The same program with these inputs bound, whose ``run`` takes the others only."""
+    def launch(self, labels: list[str]) -> Launch:
+        """A run for streams of a device. Every input must be bound."""
+
+class Launch:
+    """A run with fixed addresses."""
+
+    def put_on(self, device: runtime.Device, streams: list[runtime.Stream]) -> None:
+        """Queues the calls, or captures them; one stream for each of the program."""
+    def outputs(self) -> list[Capsule]:
+        """The outputs of the latest run."""
+    def share_memory(self) -> None:
+        """Gives the arena back to its pool, for graphs that do not run at the same time."""
 
 class ProgramBuilder:
     """Collects instructions. Registers: the inputs, then the constants, then the temporaries."""
@@ -28,7 +62,12 @@ class ProgramBuilder:
         self, n_inputs: int, constants: list[Capsule], n_temporaries: int, proxy: int
     ) -> None: ...
     def add_proxy_call(
-        self, node: int, ints: list[int], tensors: list[int], frees: list[int]
+        self,
+        node: int,
+        ints: list[int],
+        tensors: list[int],
+        frees: list[int],
+        placement: Placement = ...,
     ) -> None: ...
     def add_dispatcher_call(
         self,
@@ -37,6 +76,7 @@ class ProgramBuilder:
         arguments: list[Argument],
         results: list[tuple[bool, list[int | None]]],
         frees: list[int],
+        placement: Placement = ...,
     ) -> None: ...
     def add_python_call(
         self,
@@ -44,8 +84,18 @@ class ProgramBuilder:
         operands: list[int],
         results: list[int | None],
         frees: list[int],
+        placement: Placement = ...,
     ) -> None: ...
-    def build(self, outputs: list[int]) -> Program: ...
+    def set_arena(self, bytes: int) -> None: ...
+    def add_arena_tensor(self, register: int, offset: int, layout: Layout) -> None: ...
+    def add_view(self, register: int, base: int, offset: int, layout: Layout) -> None:
+        """A view of an input or a constant, ``offset`` bytes from its first element."""
+    def add_input_layout(self, layout: Layout) -> None:
+        """What the next input must look like; none or one for every input."""
+    def build(self, outputs: list[int], n_streams: int = 1, n_events: int = 0) -> Program: ...
+
+def set_worker_excluded_keys(keys: list[int]) -> None:
+    """Dispatch keys that threads of streams go below: numbers of torch._C.DispatchKey."""
 
 def take_proxy_handle() -> int:
     """The handle that the latest model run on this thread received, or 0."""

@@ -3,13 +3,14 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 
-#include "program/program.h"
+#include "program/binding.h"
 #include "program/proxy_model.h"
+#include "runtime/bindings.h"
 
 namespace nb = nanobind;
 
@@ -115,6 +116,22 @@ Argument parse_argument(nb::handle object) {
   return list;
 }
 
+// (stream, events waited for, events recorded)
+using PlacementSpec =
+    std::tuple<std::uint32_t, std::vector<std::uint32_t>, std::vector<std::uint32_t>>;
+// (dtype, sizes, strides)
+using LayoutSpec = std::tuple<std::int32_t, std::vector<std::int64_t>, std::vector<std::int64_t>>;
+// (dtype, sizes, strides, storage offset, storage bytes, storage address)
+using ObservedSpec = std::tuple<std::int32_t, std::vector<std::int64_t>, std::vector<std::int64_t>,
+                                std::int64_t, std::int64_t, std::uintptr_t>;
+// What Python calls a program is a binding of one.
+using ProgramHandle = runtime::Handle<Binding>;
+using LaunchHandle = runtime::Handle<Launch>;
+
+Layout to_layout(LayoutSpec spec) {
+  return {std::get<0>(spec), std::move(std::get<1>(spec)), std::move(std::get<2>(spec))};
+}
+
 class ProgramBuilder {
 public:
   ProgramBuilder(const ProgramBuilder&) = delete;
@@ -128,48 +145,117 @@ public:
   }
 
   void add_proxy_call(int node, std::vector<std::int64_t> ints, std::vector<Register> tensors,
-                      std::vector<Register> frees) {
-    add(ProxyCall{node, std::move(ints), std::move(tensors)}, std::move(frees));
+                      std::vector<Register> frees, PlacementSpec placement) {
+    add(ProxyCall{node, std::move(ints), std::move(tensors)}, std::move(frees),
+        std::move(placement));
   }
 
   void add_dispatcher_call(std::string op, std::string overload, const nb::list& arguments,
                            const std::vector<std::pair<bool, OptionalRegisters>>& results,
-                           std::vector<Register> frees) {
+                           std::vector<Register> frees, PlacementSpec placement) {
     DispatcherCall call{std::move(op), std::move(overload), {}, {}};
     for (nb::handle argument : arguments)
       call.arguments.push_back(parse_argument(argument));
     for (const auto& [is_list, registers] : results)
       call.results.push_back({is_list, to_registers(registers)});
-    add(std::move(call), std::move(frees));
+    add(std::move(call), std::move(frees), std::move(placement));
   }
 
   void add_python_call(nb::object function, std::vector<Register> operands,
-                       const OptionalRegisters& results, std::vector<Register> frees) {
+                       const OptionalRegisters& results, std::vector<Register> frees,
+                       PlacementSpec placement) {
     add(ForeignCall{std::make_unique<PythonFunction>(std::move(function)), std::move(operands),
                     to_registers(results)},
-        std::move(frees));
+        std::move(frees), std::move(placement));
   }
 
-  std::unique_ptr<Program> build(std::vector<Register> outputs) {
+  void set_arena(std::int64_t bytes) { parts_.arena_bytes = bytes; }
+  void add_arena_tensor(Register index, std::int64_t offset, LayoutSpec layout) {
+    parts_.arena_tensors.push_back({index, offset, to_layout(std::move(layout))});
+  }
+  void add_view(Register index, Register base, std::int64_t offset, LayoutSpec layout) {
+    parts_.views.push_back({index, base, offset, to_layout(std::move(layout))});
+  }
+  void add_input_layout(LayoutSpec layout) {
+    parts_.input_layouts.push_back(to_layout(std::move(layout)));
+  }
+
+  ProgramHandle build(std::vector<Register> outputs, std::uint32_t n_streams,
+                      std::uint32_t n_events) {
     parts_.outputs = std::move(outputs);
-    return std::make_unique<Program>(std::exchange(parts_, {}));
+    parts_.n_streams = n_streams;
+    parts_.n_events = n_events;
+    auto program = std::make_shared<const Program>(std::exchange(parts_, {}));
+    return ProgramHandle(std::make_shared<Binding>(std::move(program), std::vector<Register>{},
+                                                   std::vector<Tensor>{}, nullptr));
   }
 
 private:
-  template <typename Call> void add(Call call, std::vector<Register> frees) {
-    parts_.instructions.push_back({std::move(call), std::move(frees)});
+  template <typename Call>
+  void add(Call call, std::vector<Register> frees, PlacementSpec placement) {
+    auto& [stream, waits, records] = placement;
+    parts_.instructions.push_back(
+        {std::move(call), std::move(frees), {stream, std::move(waits), std::move(records)}});
   }
 
   Parts parts_;
 };
 
-nb::list run_program(const Program& program, const nb::list& inputs) {
+std::optional<nb::list> run_program(ProgramHandle& program, const nb::list& inputs) {
   std::vector<Tensor> tensors = take_all(inputs);
+  std::optional<std::vector<Tensor>> outputs;
   {
     const nb::gil_scoped_release no_gil;
-    tensors = program.run(std::move(tensors));
+    outputs = program->run(tensors);
+    if (outputs)
+      tensors.clear();
   }
-  return give_all(std::move(tensors));
+  if (outputs)
+    return give_all(std::move(*outputs));
+  for (Tensor& tensor : tensors) // the capsules still own them
+    tensor.release();
+  return std::nullopt;
+}
+
+ObservedSpec to_spec(Observed observed) {
+  return {
+      observed.layout.dtype,   std::move(observed.layout.sizes), std::move(observed.layout.strides),
+      observed.storage_offset, observed.storage_bytes,           observed.storage};
+}
+
+std::pair<nb::list, std::vector<std::vector<std::optional<ObservedSpec>>>>
+observe_program(ProgramHandle& program, const nb::list& inputs,
+                const std::vector<std::vector<Register>>& results) {
+  std::vector<Tensor> tensors = take_all(inputs);
+  std::vector<std::vector<Observed>> observed;
+  {
+    const nb::gil_scoped_release no_gil;
+    tensors = program->observe(tensors, results, observed);
+  }
+  std::vector<std::vector<std::optional<ObservedSpec>>> specs;
+  for (auto& row : observed) {
+    specs.emplace_back();
+    for (Observed& entry : row)
+      specs.back().push_back(entry.is_defined ? std::optional(to_spec(std::move(entry)))
+                                              : std::nullopt);
+  }
+  return {give_all(std::move(tensors)), std::move(specs)};
+}
+
+ProgramHandle bind_program(ProgramHandle& program, std::vector<Register> indices,
+                           const nb::list& tensors, runtime::Handle<runtime::MemoryPool>* pool) {
+  return ProgramHandle(std::make_shared<Binding>(program->share_program(), std::move(indices),
+                                                 take_all(tensors),
+                                                 pool != nullptr ? pool->share() : nullptr));
+}
+
+void put_on(LaunchHandle& launch, runtime::Handle<runtime::Device>& device,
+            const nb::list& streams) {
+  std::vector<std::shared_ptr<runtime::Stream>> shares;
+  for (nb::handle stream : streams)
+    shares.push_back(nb::cast<runtime::Handle<runtime::Stream>&>(stream).share());
+  const nb::gil_scoped_release no_gil;
+  launch->put_on(*device, shares);
 }
 
 // OperatorError(instruction: int, text: str)
@@ -193,17 +279,42 @@ void bind_operator_error(nb::module_& module) {
 
 void bind(nb::module_& module) {
   bind_operator_error(module);
-  nb::class_<Program>(module, "Program").def("run", &run_program, nb::arg("inputs"));
+  nb::class_<ProgramHandle>(module, "Program")
+      .def("run", &run_program, nb::arg("inputs"))
+      .def("observe", &observe_program, nb::arg("inputs"), nb::arg("results"))
+      .def("bind", &bind_program, nb::arg("indices"), nb::arg("tensors"),
+           nb::arg("pool") = nb::none())
+      .def(
+          "launch",
+          [](ProgramHandle& program, std::vector<std::string> labels) {
+            return LaunchHandle(std::make_shared<Launch>(program.share(), std::move(labels)));
+          },
+          nb::arg("labels"));
+  nb::class_<LaunchHandle>(module, "Launch")
+      .def("put_on", &put_on, nb::arg("device"), nb::arg("streams"))
+      .def("outputs", [](LaunchHandle& launch) { return give_all(launch->outputs()); })
+      .def("share_memory", [](LaunchHandle& launch) { launch->share_memory(); });
+  const auto nowhere = nb::make_tuple(0, nb::make_tuple(), nb::make_tuple());
   nb::class_<ProgramBuilder>(module, "ProgramBuilder")
       .def(nb::init<std::size_t, const nb::list&, std::size_t, std::uintptr_t>(),
            nb::arg("n_inputs"), nb::arg("constants"), nb::arg("n_temporaries"), nb::arg("proxy"))
       .def("add_proxy_call", &ProgramBuilder::add_proxy_call, nb::arg("node"), nb::arg("ints"),
-           nb::arg("tensors"), nb::arg("frees"))
+           nb::arg("tensors"), nb::arg("frees"), nb::arg("placement") = nowhere)
       .def("add_dispatcher_call", &ProgramBuilder::add_dispatcher_call, nb::arg("op"),
-           nb::arg("overload"), nb::arg("arguments"), nb::arg("results"), nb::arg("frees"))
+           nb::arg("overload"), nb::arg("arguments"), nb::arg("results"), nb::arg("frees"),
+           nb::arg("placement") = nowhere)
       .def("add_python_call", &ProgramBuilder::add_python_call, nb::arg("function"),
-           nb::arg("operands"), nb::arg("results"), nb::arg("frees"))
-      .def("build", &ProgramBuilder::build, nb::arg("outputs"));
+           nb::arg("operands"), nb::arg("results"), nb::arg("frees"),
+           nb::arg("placement") = nowhere)
+      .def("set_arena", &ProgramBuilder::set_arena, nb::arg("bytes"))
+      .def("add_arena_tensor", &ProgramBuilder::add_arena_tensor, nb::arg("register"),
+           nb::arg("offset"), nb::arg("layout"))
+      .def("add_view", &ProgramBuilder::add_view, nb::arg("register"), nb::arg("base"),
+           nb::arg("offset"), nb::arg("layout"))
+      .def("add_input_layout", &ProgramBuilder::add_input_layout, nb::arg("layout"))
+      .def("build", &ProgramBuilder::build, nb::arg("outputs"), nb::arg("n_streams") = 1,
+           nb::arg("n_events") = 0);
+  module.def("set_worker_excluded_keys", &set_worker_excluded_keys, nb::arg("keys"));
   module.def("take_proxy_handle",
              [] { return reinterpret_cast<std::uintptr_t>(take_proxy_handle()); });
   module.def("torch_enumerator", &torch_enumerator, nb::arg("getter"));

@@ -4,64 +4,136 @@
 #include <stdexcept>
 
 namespace torchair::program {
+namespace {
 
-Context::Context(std::size_t n_inputs, std::span<const Tensor> constants, std::size_t n_temporaries)
-    : n_inputs_(n_inputs), first_temporary_(n_inputs + constants.size()),
-      undefined_(Tensor::undefined()) {
-  registers_.assign(first_temporary_ + n_temporaries, nullptr);
-  for (std::size_t i = 0; i < constants.size(); ++i)
-    registers_[n_inputs + i] = constants[i].get();
-  temporaries_.reserve(n_temporaries);
-  for (std::size_t i = 0; i < n_temporaries; ++i) {
-    temporaries_.push_back(Tensor::undefined());
-    registers_[first_temporary_ + i] = temporaries_.back().get();
+// The space of a dispatcher call on the stack; more arguments than any schema of torch has.
+constexpr std::size_t kStackSize = 64;
+
+void* address_of(TensorHandle tensor) {
+  void* address = nullptr;
+  check(cshim().get_data_ptr(tensor, &address));
+  return address;
+}
+
+void* moved(void* address, std::int64_t bytes) { return static_cast<std::byte*>(address) + bytes; }
+
+} // namespace
+
+Context::Context(const Parts& parts, void* arena)
+    : parts_(parts), first_temporary_(parts.first_temporary()),
+      registers_(parts.n_registers(), nullptr), is_fixed_(parts.n_registers(), false),
+      undefined_(Tensor::undefined()), events_(parts.n_events) {
+  owned_.reserve(parts.n_registers() - parts.constants.size());
+  for (std::size_t i = 0; i < parts.n_registers(); ++i) {
+    if (i >= parts.n_inputs && i < first_temporary_) {
+      registers_[i] = parts.constants[i - parts.n_inputs].get();
+      continue;
+    }
+    owned_.push_back(Tensor::undefined());
+    registers_[i] = owned_.back().get();
+  }
+  place_fixed(arena);
+  collect_handles();
+  for (std::uint32_t stream = 1; stream < parts.n_streams; ++stream)
+    workers_.push_back(std::make_unique<host::Worker>());
+}
+
+void Context::place_fixed(void* arena) {
+  for (const ArenaTensor& tensor : parts_.arena_tensors) {
+    store(tensor.index, Tensor::over(moved(arena, tensor.offset), tensor.layout));
+    is_fixed_[tensor.index] = true;
+  }
+  for (const FixedView& view : parts_.views) {
+    is_fixed_[view.index] = true;
+    if (view.base < parts_.n_inputs)
+      views_.push_back({&view, nullptr});
+    else
+      store(view.index,
+            Tensor::over(moved(address_of(registers_[view.base]), view.offset), view.layout));
   }
 }
 
-void Context::bind(std::span<const Tensor> inputs) {
+void Context::collect_handles() {
+  for (const Instruction& instruction : parts_.instructions) {
+    first_handle_.push_back(handles_.size());
+    if (const auto* call = std::get_if<ProxyCall>(&instruction.call))
+      for (Register index : call->tensors)
+        handles_.push_back(registers_[index]);
+  }
+}
+
+void Context::bind(std::span<const Register> indices, std::span<const Tensor> inputs) {
   for (std::size_t i = 0; i < inputs.size(); ++i)
-    registers_[i] = inputs[i].get();
+    check(cshim().assign_tensor(inputs[i].get(), registers_[indices[i]]));
+  move_views();
 }
 
-void Context::unbind() noexcept { std::fill_n(registers_.begin(), n_inputs_, nullptr); }
+// Views of an input that is where it was are still right.
+void Context::move_views() {
+  for (View& view : views_) {
+    bool is_bound = false;
+    check(cshim().is_defined(registers_[view.plan->base], &is_bound));
+    if (!is_bound)
+      continue;
+    void* address = moved(address_of(registers_[view.plan->base]), view.plan->offset);
+    if (address == view.address)
+      continue;
+    store(view.plan->index, Tensor::over(address, view.plan->layout));
+    view.address = address;
+  }
+}
 
-void Context::execute(const ProxyCall& call, ProxyHandle proxy) {
-  handles_.resize(call.tensors.size());
-  for (std::size_t i = 0; i < call.tensors.size(); ++i)
-    handles_[i] = registers_[call.tensors[i]];
-  // The interface is not const-correct: the ints are only read.
-  check(cshim().call_proxy(proxy, call.node, static_cast<int>(call.ints.size()),
+void Context::unbind(std::span<const Register> indices) noexcept {
+  for (Register index : indices)
+    cshim().assign_tensor(undefined_.get(), registers_[index]);
+}
+
+void Context::execute(std::size_t index) {
+  const Instruction& instruction = parts_.instructions[index];
+  if (const auto* proxy_call = std::get_if<ProxyCall>(&instruction.call))
+    make(*proxy_call, index);
+  else if (const auto* dispatcher_call = std::get_if<DispatcherCall>(&instruction.call))
+    make(*dispatcher_call);
+  else
+    make(std::get<ForeignCall>(instruction.call));
+  drop(instruction.frees);
+}
+
+void Context::make(const ProxyCall& call, std::size_t instruction) {
+  // The interface is not const-correct: ints and handles are only read.
+  check(cshim().call_proxy(parts_.proxy, call.node, static_cast<int>(call.ints.size()),
                            const_cast<std::int64_t*>(call.ints.data()),
-                           static_cast<int>(handles_.size()), handles_.data()));
+                           static_cast<int>(call.tensors.size()),
+                           handles_.data() + first_handle_[instruction]));
 }
 
-void Context::execute(const DispatcherCall& call) {
-  stack_.resize(std::max(call.arguments.size(), call.results.size()));
+void Context::make(const DispatcherCall& call) {
+  StableValue stack[kStackSize];
+  if (std::max(call.arguments.size(), call.results.size()) > kStackSize)
+    throw std::runtime_error("a call has more than 64 arguments");
   for (std::size_t i = 0; i < call.arguments.size(); ++i)
-    stack_[i] = build(call.arguments[i]);
+    stack[i] = build(call.arguments[i]);
   const CShim& torch = cshim();
-  check(torch.call_dispatcher(call.op.c_str(), call.overload.c_str(), stack_.data(),
-                              torch.abi_version()));
+  check(torch.call_dispatcher(call.op.c_str(), call.overload.c_str(), stack, torch.abi_version()));
   for (std::size_t i = 0; i < call.results.size(); ++i) {
     const Result& result = call.results[i];
     if (result.is_list)
-      store_list(result, reinterpret_cast<StableListHandle>(stack_[i]));
+      store_list(result, reinterpret_cast<StableListHandle>(stack[i]));
     else
-      store(result.registers[0], Tensor(reinterpret_cast<TensorHandle>(stack_[i])));
+      store(result.registers[0], Tensor(reinterpret_cast<TensorHandle>(stack[i])));
   }
 }
 
-void Context::execute(const ForeignCall& call) {
-  // Not the shared scratch: foreign code may run other programs, or this one, meanwhile.
+void Context::make(const ForeignCall& call) {
   std::vector<TensorHandle> operands(call.operands.size());
   for (std::size_t i = 0; i < operands.size(); ++i)
     operands[i] = registers_[call.operands[i]];
-  std::vector<Tensor> results = call.function->call(operands);
+  const std::vector<Tensor> results = call.function->call(operands);
   if (results.size() != call.results.size())
     throw std::runtime_error("returned " + std::to_string(results.size()) + " tensors where " +
                              std::to_string(call.results.size()) + " were traced");
   for (std::size_t i = 0; i < results.size(); ++i)
-    store(call.results[i], std::move(results[i]));
+    store(call.results[i], results[i]);
 }
 
 // The dispatcher takes over every handle, list and optional that a slot holds.
@@ -93,12 +165,9 @@ StableValue Context::build_list(const Argument& argument) const {
   return reinterpret_cast<StableValue>(list);
 }
 
-void Context::store(Register index, Tensor value) {
-  if (index == kNoRegister)
-    return;
-  Tensor& target = temporaries_[index - first_temporary_];
-  target = std::move(value);
-  registers_[index] = target.get();
+void Context::store(Register index, const Tensor& value) noexcept {
+  if (index != kNoRegister)
+    cshim().assign_tensor(value.get(), registers_[index]);
 }
 
 void Context::store_list(const Result& result, StableListHandle list) {
@@ -116,18 +185,19 @@ void Context::store_list(const Result& result, StableListHandle list) {
     throw std::runtime_error("returned a list of " + std::to_string(size) + " tensors where " +
                              std::to_string(result.registers.size()) + " were traced");
   for (std::size_t i = 0; i < size; ++i)
-    store(result.registers[i], std::move(tensors[i]));
+    store(result.registers[i], tensors[i]);
 }
 
 void Context::drop(std::span<const Register> indices) noexcept {
   for (Register index : indices)
-    if (index >= first_temporary_)
+    if (index >= first_temporary_ && !is_fixed_[index])
       cshim().assign_tensor(undefined_.get(), registers_[index]);
 }
 
 void Context::drop_all() noexcept {
-  for (const Tensor& temporary : temporaries_)
-    cshim().assign_tensor(undefined_.get(), temporary.get());
+  for (std::size_t index = first_temporary_; index < registers_.size(); ++index)
+    if (!is_fixed_[index])
+      cshim().assign_tensor(undefined_.get(), registers_[index]);
 }
 
 } // namespace torchair::program

@@ -41,6 +41,20 @@ CShim bind_all() {
   bind(table.list_get, "torch_list_get_item");
   bind(table.delete_list, "torch_delete_list");
   bind(table.new_stable_value, "torch_new_stable_ivalue");
+  bind(table.is_defined, "aoti_torch_is_defined");
+  bind(table.get_data_ptr, "aoti_torch_get_data_ptr");
+  bind(table.get_dtype, "aoti_torch_get_dtype");
+  bind(table.get_device_type, "aoti_torch_get_device_type");
+  bind(table.get_dim, "aoti_torch_get_dim");
+  bind(table.get_sizes, "aoti_torch_get_sizes");
+  bind(table.get_strides, "aoti_torch_get_strides");
+  bind(table.get_storage_offset, "aoti_torch_get_storage_offset");
+  bind(table.get_storage_size, "aoti_torch_get_storage_size");
+  bind(table.tensor_from_blob, "aoti_torch_create_tensor_from_blob");
+  bind(table.element_size, "aoti_torch_dtype_element_size");
+  bind(table.set_grad_mode, "aoti_torch_grad_mode_set_enabled");
+  bind(table.num_threads, "torch_get_num_threads");
+  table.cpu = torch_enumerator("aoti_torch_device_type_cpu");
   bind(table.last_error, "torch_exception_get_what_without_backtrace");
   bind(table.abi_version, "aoti_torch_abi_version");
   return table;
@@ -58,6 +72,37 @@ std::int32_t torch_enumerator(const std::string& getter) {
   if (address == nullptr)
     throw std::invalid_argument("the loaded torch does not export " + getter);
   return reinterpret_cast<std::int32_t (*)()>(address)();
+}
+
+namespace {
+
+std::vector<std::uint16_t>& worker_excluded_keys() {
+  static std::vector<std::uint16_t> keys;
+  return keys;
+}
+
+} // namespace
+
+void set_worker_excluded_keys(const std::vector<std::uint16_t>& keys) {
+  worker_excluded_keys() = keys;
+}
+
+// Thread-local states of torch start anew in every thread: grad mode is on, and the number of
+// threads is unknown to the libraries below until ATen has asked for it. No C function excludes
+// dispatch keys; without this symbol workers only take the longer way through autograd's kernels.
+void prepare_worker_thread() {
+  static thread_local bool prepared = false;
+  if (prepared)
+    return;
+  prepared = true;
+  check(cshim().set_grad_mode(false));
+  std::uint32_t n_threads = 0;
+  check(cshim().num_threads(&n_threads));
+  static const auto exclude = reinterpret_cast<void (*)(std::uint16_t, bool)>(
+      dlsym(libtorch(), "_ZN3c104impl29tls_set_dispatch_key_excludedENS_11DispatchKeyEb"));
+  if (exclude != nullptr)
+    for (const std::uint16_t key : worker_excluded_keys())
+      exclude(key, true);
 }
 
 void check(ErrorCode code) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace torchair::program {
 
@@ -35,6 +36,23 @@ struct CShim {
   ErrorCode (*list_get)(StableListHandle, std::size_t, StableValue*);
   ErrorCode (*delete_list)(StableListHandle);
   ErrorCode (*new_stable_value)(StableValue**);
+  ErrorCode (*is_defined)(TensorHandle, bool*);
+  ErrorCode (*get_data_ptr)(TensorHandle, void**);
+  ErrorCode (*get_dtype)(TensorHandle, std::int32_t*);
+  ErrorCode (*get_device_type)(TensorHandle, std::int32_t*);
+  ErrorCode (*get_dim)(TensorHandle, std::int64_t*);
+  ErrorCode (*get_sizes)(TensorHandle, std::int64_t**);         // borrowed
+  ErrorCode (*get_strides)(TensorHandle, std::int64_t**);       // borrowed
+  ErrorCode (*get_storage_offset)(TensorHandle, std::int64_t*); // in elements
+  ErrorCode (*get_storage_size)(TensorHandle, std::int64_t*);   // in bytes
+  ErrorCode (*tensor_from_blob)(void* data, std::int64_t n_dims, const std::int64_t* sizes,
+                                const std::int64_t* strides, std::int64_t storage_offset,
+                                std::int32_t dtype, std::int32_t device_type,
+                                std::int32_t device_index, TensorHandle*);
+  std::size_t (*element_size)(std::int32_t dtype);
+  ErrorCode (*set_grad_mode)(bool);
+  ErrorCode (*num_threads)(std::uint32_t*);
+  std::int32_t cpu; // the device type
   const char* (*last_error)();
   std::uint64_t (*abi_version)();
 };
@@ -45,6 +63,14 @@ const CShim& cshim();
 // The value of a torch enumerator, asked from its C getter, e.g. "aoti_torch_dtype_float32".
 // Throws std::invalid_argument for a name that libtorch does not export.
 std::int32_t torch_enumerator(const std::string& getter);
+
+// Makes torch on this thread, which is a worker's, compute as a program does: without grad mode and
+// below the layers of autograd, with the number of threads that the user has set. Costs nothing
+// after the first call.
+void prepare_worker_thread();
+
+// The dispatch keys that worker threads exclude: numbers of the loaded torch.
+void set_worker_excluded_keys(const std::vector<std::uint16_t>& keys);
 
 // Throws std::runtime_error with torch's text when code says that a call failed.
 void check(ErrorCode code);

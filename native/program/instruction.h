@@ -67,9 +67,33 @@ struct ForeignCall {
   std::vector<Register> results;
 };
 
+// Where a call runs. An event is recorded once, before every wait for it in the list of
+// instructions; it is recorded after the call and waited for before.
+struct Placement {
+  std::uint32_t stream = 0;
+  std::vector<std::uint32_t> waits = {};
+  std::vector<std::uint32_t> records = {};
+};
+
 struct Instruction {
   std::variant<ProxyCall, DispatcherCall, ForeignCall> call;
   std::vector<Register> frees; // registers whose last use this is
+  Placement placement = {};
+};
+
+// A temporary that lives at a fixed place of the arena, `offset` bytes from its begin.
+struct ArenaTensor {
+  Register index;
+  std::int64_t offset;
+  Layout layout;
+};
+
+// A temporary that is a view of an input or a constant, `offset` bytes from its first element.
+struct FixedView {
+  Register index;
+  Register base;
+  std::int64_t offset;
+  Layout layout;
 };
 
 } // namespace torchair::program

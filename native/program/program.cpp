@@ -1,146 +1,96 @@
 #include "program/program.h"
 
+#include <exception>
+#include <mutex>
 #include <new>
-#include <string>
 
 namespace torchair::program {
-namespace {
-
-// Checks that the registers of every call exist and that only temporaries are written.
-class RegisterCheck {
-public:
-  explicit RegisterCheck(const Parts& parts)
-      : proxy_(parts.proxy), first_temporary_(parts.n_inputs + parts.constants.size()),
-        end_(first_temporary_ + parts.n_temporaries) {}
-
-  void operator()(const ProxyCall& call) const {
-    if (proxy_ == nullptr)
-      throw std::invalid_argument("a proxy call needs a proxy executor");
-    for (Register index : call.tensors)
-      read(index);
-  }
-  void operator()(const DispatcherCall& call) const {
-    for (const Argument& argument : call.arguments)
-      check_argument(argument);
-    for (const Result& result : call.results)
-      for (Register index : result.registers)
-        write(index);
-  }
-  void operator()(const ForeignCall& call) const {
-    for (Register index : call.operands)
-      read(index);
-    for (Register index : call.results)
-      write(index);
-  }
-  void read(Register index) const {
-    if (index >= end_)
-      throw std::invalid_argument("register " + std::to_string(index) + " does not exist");
-  }
-
-private:
-  void write(Register index) const {
-    if (index != kNoRegister && (index < first_temporary_ || index >= end_))
-      throw std::invalid_argument("register " + std::to_string(index) + " is no temporary");
-  }
-  void check_argument(const Argument& argument) const {
-    if (argument.kind == Argument::Kind::kTensor)
-      read(argument.tensor);
-    for (const Argument& item : argument.items)
-      check_argument(item);
-  }
-
-  ProxyHandle proxy_;
-  std::size_t first_temporary_;
-  std::size_t end_;
-};
-
-} // namespace
 
 Program::Program(Parts parts) : parts_(std::move(parts)) {
-  const RegisterCheck registers(parts_);
-  for (const Instruction& instruction : parts_.instructions) {
-    std::visit(registers, instruction.call);
-    for (Register index : instruction.frees)
-      registers.read(index);
+  check_parts(parts_);
+  by_stream_.resize(parts_.n_streams);
+  for (std::size_t i = 0; i < parts_.instructions.size(); ++i) {
+    const Placement& placement = parts_.instructions[i].placement;
+    by_stream_[placement.stream].push_back(i);
+    const bool continues = i != 0 && placement.waits.empty() &&
+                           parts_.instructions[i - 1].placement.records.empty() &&
+                           placement.stream == parts_.instructions[i - 1].placement.stream;
+    if (continues)
+      ++segments_.back().last;
+    else
+      segments_.push_back({i, i + 1});
   }
-  for (Register index : parts_.outputs)
-    registers.read(index);
 }
 
-// A context for the length of one run, clean again at its end however it ends.
-class Program::Lease {
+void Program::execute(std::size_t instruction, Context& context) const {
+  try {
+    context.execute(instruction);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw OperatorError(instruction, error.what());
+  }
+}
+
+// One run on several streams. After a failure calls are skipped, but events still recorded, or
+// other streams would wait for ever.
+class Program::Run {
 public:
-  Lease(const Program& program, std::span<const Tensor> inputs)
-      : program_(program), context_(program.take_context()) {
-    context_->bind(inputs);
+  Run(const Program& program, Context& context)
+      : program_(program), context_(context), number_(context.next_run()) {}
+
+  void run_stream(std::uint32_t stream) {
+    for (std::size_t i : program_.by_stream_[stream]) {
+      const Placement& placement = program_.parts_.instructions[i].placement;
+      for (std::uint32_t event : placement.waits)
+        context_.event(event).await(number_);
+      if (!failed_)
+        try_instruction(i);
+      for (std::uint32_t event : placement.records)
+        context_.event(event).reach(number_);
+    }
   }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-  ~Lease() {
-    if (finished_)
-      context_->drop(program_.parts_.outputs);
-    else
-      context_->drop_all();
-    context_->unbind();
-    program_.give_back(std::move(context_));
+  void rethrow() {
+    if (failure_)
+      std::rethrow_exception(failure_);
   }
-  Context& context() { return *context_; }
-  void finish() { finished_ = true; }
 
 private:
+  void try_instruction(std::size_t instruction) {
+    try {
+      program_.execute(instruction, context_);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!failure_)
+        failure_ = std::current_exception();
+      failed_ = true;
+    }
+  }
+
   const Program& program_;
-  std::unique_ptr<Context> context_;
-  bool finished_ = false;
+  Context& context_;
+  std::uint64_t number_;
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+  std::atomic<bool> failed_{false};
 };
 
-std::vector<Tensor> Program::run(std::vector<Tensor> inputs) const {
-  if (inputs.size() != parts_.n_inputs)
-    throw std::invalid_argument("the program takes " + std::to_string(parts_.n_inputs) +
-                                " inputs, not " + std::to_string(inputs.size()));
-  Lease lease(*this, inputs);
-  Context& context = lease.context();
-  for (std::size_t i = 0; i < parts_.instructions.size(); ++i) {
-    try {
-      execute(parts_.instructions[i], context);
-    } catch (const std::bad_alloc&) {
-      throw;
-    } catch (const std::exception& error) {
-      throw OperatorError(i, error.what());
-    }
+void Program::execute_all(Context& context) const {
+  if (parts_.n_streams == 1) {
+    for (std::size_t i = 0; i < parts_.instructions.size(); ++i)
+      execute(i, context);
+    return;
   }
-  std::vector<Tensor> outputs;
-  outputs.reserve(parts_.outputs.size());
-  for (Register index : parts_.outputs)
-    outputs.push_back(context.share(index));
-  lease.finish();
-  return outputs;
-}
-
-void Program::execute(const Instruction& instruction, Context& context) const {
-  if (const auto* proxy_call = std::get_if<ProxyCall>(&instruction.call))
-    context.execute(*proxy_call, parts_.proxy);
-  else if (const auto* dispatcher_call = std::get_if<DispatcherCall>(&instruction.call))
-    context.execute(*dispatcher_call);
-  else
-    context.execute(std::get<ForeignCall>(instruction.call));
-  context.drop(instruction.frees);
-}
-
-std::unique_ptr<Context> Program::take_context() const {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      auto context = std::move(idle_.back());
-      idle_.pop_back();
-      return context;
-    }
-  }
-  return std::make_unique<Context>(parts_.n_inputs, parts_.constants, parts_.n_temporaries);
-}
-
-void Program::give_back(std::unique_ptr<Context> context) const noexcept {
-  const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(context));
+  const auto run = std::make_shared<Run>(*this, context);
+  for (std::uint32_t stream = 1; stream < parts_.n_streams; ++stream)
+    context.worker(stream).submit([run, stream] {
+      prepare_worker_thread();
+      run->run_stream(stream);
+    });
+  run->run_stream(0);
+  for (std::uint32_t stream = 1; stream < parts_.n_streams; ++stream)
+    context.worker(stream).await_idle();
+  run->rethrow();
 }
 
 } // namespace torchair::program

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "program/context.h"
+#include "program/parts.h"
 
 namespace torchair::program {
 
@@ -21,37 +22,34 @@ private:
   std::size_t instruction_;
 };
 
-struct Parts {
-  std::size_t n_inputs = 0;
-  std::size_t n_temporaries = 0;
-  std::vector<Tensor> constants;
-  ProxyHandle proxy = nullptr;
-  std::vector<Instruction> instructions;
-  std::vector<Register> outputs;
+// Instructions first ... last - 1, all on one stream, without an event in between.
+struct Segment {
+  std::size_t first;
+  std::size_t last;
 };
 
 class Program {
 public:
-  // Throws std::invalid_argument for a register out of range, or one that is written but is no
-  // temporary, or a proxy call without a proxy.
+  // Throws what check_parts() throws.
   explicit Program(Parts parts);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // One tensor per output. Any number of threads may run a program at once: each run has a context
-  // of its own. Throws std::invalid_argument for a wrong number of inputs, OperatorError when a
-  // call fails; either way nothing is kept alive and later runs work.
-  std::vector<Tensor> run(std::vector<Tensor> inputs) const;
+  const Parts& parts() const { return parts_; }
+  // Makes one call. Throws OperatorError.
+  void execute(std::size_t instruction, Context& context) const;
+  // Makes all of them: stream 0 on this thread, the others on the context's. Throws OperatorError
+  // with the first failure, after every thread has come to its end.
+  void execute_all(Context& context) const;
+  // In the order of the instructions.
+  const std::vector<Segment>& segments() const { return segments_; }
 
 private:
-  class Lease;
-  std::unique_ptr<Context> take_context() const;
-  void give_back(std::unique_ptr<Context> context) const noexcept;
-  void execute(const Instruction& instruction, Context& context) const;
+  class Run;
 
   Parts parts_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Context>> idle_;
+  std::vector<std::vector<std::size_t>> by_stream_;
+  std::vector<Segment> segments_;
 };
 
 } // namespace torchair::program

@@ -1,11 +1,40 @@
 // An owned reference to a torch tensor, held through the C entry points.
 #pragma once
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "program/cshim.h"
 
 namespace torchair::program {
+
+// Dtype (as torch numbers them), sizes and strides, in elements, of a tensor of the CPU.
+struct Layout {
+  std::int32_t dtype = 0;
+  std::vector<std::int64_t> sizes = {};
+  std::vector<std::int64_t> strides = {};
+};
+
+// Whether a tensor is of the CPU and has this layout.
+inline bool has_layout(TensorHandle tensor, const Layout& layout) {
+  const CShim& torch = cshim();
+  std::int32_t dtype = 0;
+  std::int32_t device = 0;
+  std::int64_t n_dims = 0;
+  std::int64_t* sizes = nullptr;
+  std::int64_t* strides = nullptr;
+  check(torch.get_dtype(tensor, &dtype));
+  check(torch.get_device_type(tensor, &device));
+  check(torch.get_dim(tensor, &n_dims));
+  if (dtype != layout.dtype || device != torch.cpu ||
+      static_cast<std::size_t>(n_dims) != layout.sizes.size())
+    return false;
+  check(torch.get_sizes(tensor, &sizes));
+  check(torch.get_strides(tensor, &strides));
+  return std::equal(layout.sizes.begin(), layout.sizes.end(), sizes) &&
+         std::equal(layout.strides.begin(), layout.strides.end(), strides);
+}
 
 class Tensor {
 public:
@@ -38,6 +67,16 @@ public:
   static Tensor share(TensorHandle borrowed) {
     TensorHandle handle = nullptr;
     check(cshim().new_tensor_handle(borrowed, &handle));
+    return Tensor(handle);
+  }
+
+  // A tensor over memory that somebody else owns.
+  static Tensor over(void* data, const Layout& layout) {
+    const CShim& torch = cshim();
+    TensorHandle handle = nullptr;
+    check(torch.tensor_from_blob(data, static_cast<std::int64_t>(layout.sizes.size()),
+                                 layout.sizes.data(), layout.strides.data(), 0, layout.dtype,
+                                 torch.cpu, 0, &handle));
     return Tensor(handle);
   }
 
