@@ -13,17 +13,25 @@ from torch import Tensor
 
 from torchair.errors import EngineError
 
-_CARRIERS = {
-    "float4_e2m1": torch.uint4,
-    "float4_e1m2": torch.uint3,
-    "hifloat8": torch.bits8,
-    "float8_e8m0": torch.float8_e8m0fnu,
-}
-_QUARTER_BYTES = (torch.int4, torch.uint4, torch.uint3)
-"""Carriers of 4-bit types."""
 
-_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_LARGEST = {torch.uint4: 6.0, torch.uint3: 1.75}
+def _dtype(name: str) -> torch.dtype:
+    """A dtype that torch's type stubs do not list."""
+    return getattr(torch, name)
+
+
+INT4, FLOAT4_E2M1, FLOAT4_E1M2 = _dtype("int4"), _dtype("uint4"), _dtype("uint3")
+"""Carriers of the 4-bit types."""
+
+HIFLOAT8, FLOAT8_E8M0 = _dtype("bits8"), _dtype("float8_e8m0fnu")
+
+_CARRIERS = {
+    "float4_e2m1": FLOAT4_E2M1,
+    "float4_e1m2": FLOAT4_E1M2,
+    "hifloat8": HIFLOAT8,
+    "float8_e8m0": FLOAT8_E8M0,
+}
+
+_LARGEST = {FLOAT4_E2M1: 6.0, FLOAT4_E1M2: 1.75}
 _SIGN = 8
 ROUND_MODES = ("rint", "round", "floor", "ceil", "trunc")
 
@@ -36,7 +44,7 @@ def host_dtype(name: str) -> torch.dtype | None:
 
 def is_four_bit(dtype: torch.dtype) -> bool:
     """Whether a dtype is the carrier of a 4-bit type."""
-    return dtype in _QUARTER_BYTES
+    return dtype in (INT4, FLOAT4_E2M1, FLOAT4_E1M2)
 
 
 def largest(dtype: torch.dtype) -> float:
@@ -45,7 +53,7 @@ def largest(dtype: torch.dtype) -> float:
     Raises:
         EngineError: the host does not round to this type.
     """
-    if dtype is torch.int4:
+    if dtype is INT4:
         return 7.0
     if dtype in _LARGEST:
         return _LARGEST[dtype]
@@ -86,13 +94,15 @@ def quantized(values: Tensor, dtype: torch.dtype, mode: str = "rint") -> Tensor:
     bound = largest(dtype)
     if dtype in (torch.float8_e5m2, torch.float8_e4m3fn):
         return values.clamp(-bound, bound).to(dtype)
-    if dtype is torch.uint4:
+    if dtype is FLOAT4_E2M1:
         return _to_e2m1(values, mode)
-    if dtype is torch.uint3:
+    if dtype is FLOAT4_E1M2:
         return _with_sign(rounded(values * 4, mode), values, dtype)
-    low = -8.0 if dtype is torch.int4 else float(torch.iinfo(dtype).min)
+    low = -8.0 if dtype is INT4 else float(torch.iinfo(dtype).min)
+    if dtype is torch.int32:
+        values = values.double()  # float32 has no 2**31 - 1
     numbers = rounded(values, mode).clamp(low, bound)
-    return _carried(numbers, dtype) if dtype is torch.int4 else numbers.to(dtype)
+    return _carried(numbers, dtype) if dtype is INT4 else numbers.to(dtype)
 
 
 def _to_e2m1(values: Tensor, mode: str) -> Tensor:
@@ -101,7 +111,7 @@ def _to_e2m1(values: Tensor, mode: str) -> Tensor:
     step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
     base = torch.where(size < 2, 0.0, torch.where(size < 4, 2.0, 4.0))
     count = rounded(values / step, mode)
-    return _with_sign(torch.where(values < 0, count - base, count + base), values, torch.uint4)
+    return _with_sign(torch.where(values < 0, count - base, count + base), values, FLOAT4_E2M1)
 
 
 def _with_sign(count: Tensor, values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -120,20 +130,28 @@ def dequantized(x: Tensor) -> Tensor:
     Raises:
         EngineError: the host has only the bytes of this type.
     """
-    if x.dtype is torch.bits8:
+    if x.dtype is HIFLOAT8:
         raise EngineError("the host device cannot read hifloat8", hint="run this graph on an NPU")
     if not is_four_bit(x.dtype):
         return x.float()
     code = x.view(torch.int8)
-    if x.dtype is torch.int4:
+    if x.dtype is INT4:
         return code.float()
     size = code & 7
-    if x.dtype is torch.uint4:
-        table = torch.tensor(_E2M1, dtype=torch.float32)
-        value = table.index_select(0, size.flatten().int()).reshape(size.shape)
+    if x.dtype is FLOAT4_E2M1:
+        count = size.float()
+        value = torch.where(size < 4, count / 2, torch.where(size < 6, count - 2, count * 2 - 8))
     else:
         value = size.float() * 0.25
     return torch.where(code >= _SIGN, -value, value)
+
+
+def converted(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``Cast``: as ``Tensor.to``, for 4-bit types as well (rounded half to even, clamped)."""
+    if x.dtype is dtype or not (is_four_bit(x.dtype) or is_four_bit(dtype)):
+        return x.to(dtype)
+    values = dequantized(x)
+    return quantized(values, dtype) if is_four_bit(dtype) else values.to(dtype)
 
 
 def packed(x: Tensor, container: torch.dtype) -> Tensor:
@@ -164,9 +182,10 @@ def packed(x: Tensor, container: torch.dtype) -> Tensor:
 
 def unpacked(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Undoes ``packed``: a last dimension with the elements of each number."""
-    places = torch.arange(0, x.dtype.itemsize * 8, 4)
-    bits = ((x.long().unsqueeze(-1) >> places) & 0xF).to(torch.int8)
-    if dtype is torch.int4:
+    numbers = x.long()
+    nibbles = [(numbers >> place) & 0xF for place in range(0, x.dtype.itemsize * 8, 4)]
+    bits = torch.stack(nibbles, -1).to(torch.int8)
+    if dtype is INT4:
         bits = torch.where(bits >= _SIGN, bits - 16, bits).to(torch.int8)
     return bits.view(dtype)
 

@@ -54,6 +54,22 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_fused_infer_attention_score_v2",
     ),
     "rotary": ("npu_rotary_mul", "npu_rotary_mul_backward"),
+    "quantization": (
+        "npu_quantize",
+        "npu_anti_quant",
+        "npu_dynamic_quant",
+        "npu_dynamic_quant_asymmetric",
+        "npu_group_quant",
+        "npu_trans_quant_param",
+        "npu_dequant_bias",
+        "npu_quant_max",
+        "npu_rotate_quant",
+        "npu_kronecker_quant",
+        "npu_dtype_cast",
+        "npu_dtype_cast_backward",
+        "_npu_dtype_cast",
+        "_npu_dtype_cast_backward",
+    ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
 """
@@ -69,6 +85,8 @@ DIFFERENTIABLE = frozenset(
         "npu_silu",
         "npu_mish",
         "npu_rotary_mul",
+        "npu_dtype_cast",
+        "_npu_dtype_cast",
     )
 )
 """Operators of which a module declares ``gradient``."""

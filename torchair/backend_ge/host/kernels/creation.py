@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torchair.backend_ge.host.kernels.numbers import value_of, written
 from torchair.backend_ge.host.kernels.registry import ints, kernel, torch_dtype
+from torchair.backend_ge.host.narrow_types import converted
 
 
 @kernel("Fill")
@@ -70,7 +71,7 @@ def triu(x: Tensor, diagonal: int) -> Tensor:
 
 @kernel("Cast")
 def cast(x: Tensor, dst_type: int) -> Tensor:
-    return x.to(torch_dtype(dst_type))
+    return converted(x, torch_dtype(dst_type))
 
 
 @kernel("Identity")
