@@ -16,7 +16,8 @@ from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.geometry import all_sizes, rank, shape
-from torchair.passes.convert_aten_to_ge.recipes import filled, has_type, like, require, unsqueeze
+from torchair.passes.convert_aten_to_ge.operands import REDUCED
+from torchair.passes.convert_aten_to_ge.recipes import filled, like, require, unsqueeze
 from torchair.passes.convert_aten_to_ge.recipes import (
     scale as scaled,
 )
@@ -26,6 +27,8 @@ _STATISTICS = 8
 """Flash attention repeats each row's maximum and sum this often in a trailing dimension."""
 _CAUSAL_MASK = 2048
 """Side of the compressed mask that sparse_mode 2 (causal from the upper left) wants."""
+_SCALE_THEN_ADD = 0
+"""``pse_type`` of PyTorch's additive masks: GE's default adds before it scales."""
 
 
 @converts(
@@ -45,7 +48,7 @@ def attention(
 ) -> Any:
     _refuse_dropout(dropout_p)
     factor = _factor(query, scale)
-    if has_type("FlashAttentionScore", ge.element(query)):
+    if ge.element(query) in REDUCED:
         masks = _flash_masks(query, key, is_causal, attn_mask)
         return _flash(query, key, value, factor, masks, out)
     key, value = _match_heads(query, key), _match_heads(query, value)
@@ -78,7 +81,7 @@ def attention_backward(
     (Dao et al., FlashAttention, appendix B)."""
     _refuse_dropout(dropout_p)
     factor = _factor(query, scale)
-    if has_type("FlashAttentionScoreGrad", ge.element(query)):
+    if ge.element(query) in REDUCED:
         masks = _flash_masks(query, key, is_causal, attn_mask)
         return _flash_grad((query, key, value, grad_out), out_, logsumexp, factor, masks, out)
     if shape(query)[1] != shape(key)[1]:
@@ -231,6 +234,7 @@ def _flash(
         scale_value=_static_factor(factor),
         head_num=_static_heads(query),
         input_layout="BNSD",
+        pse_type=_SCALE_THEN_ADD,
         out=types,
         **masks,
     )
@@ -257,6 +261,7 @@ def _flash_grad(
     type_ = interned.tensor(statistics, interned.f32)
     maximum = ge.BroadcastTo(unsqueeze(logsumexp, [3]), ge.sizes(sizes), out=type_)
     named = {"pse_shift": masks.pop("shift")} if "shift" in masks else {}
+    empty = like(query.type, [0])
     results = ge.FlashAttentionScoreGrad(
         *inputs,
         softmax_max=maximum,
@@ -265,7 +270,8 @@ def _flash_grad(
         scale_value=_static_factor(factor),
         head_num=_static_heads(query),
         input_layout="BNSD",
-        out=(*out, like(query.type, [0])),
+        pse_type=_SCALE_THEN_ADD,
+        out=(*out, empty, empty, empty, interned.tensor([0], interned.f32)),
         **named,
         **masks,
     )

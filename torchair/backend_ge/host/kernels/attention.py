@@ -1,107 +1,57 @@
-"""Kernels of flash attention."""
+"""Flash attention as PyTorch computes it on CPU: the plain cases of FlashAttentionScore."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchair.backend_ge.host.kernels.registry import kernel
 from torchair.errors import EngineError
 
 _STATISTICS = 8
-_UNBOUNDED = 65536
+UNBOUNDED = 65536
 """Token windows of at least this size do not limit anything here."""
 _TO_BNSD = {"BNSD": (0, 1, 2, 3), "BSND": (0, 2, 1, 3)}
 
 
-@kernel("FlashAttentionScore")
-def flash_attention_score(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    real_shift: Tensor | None,
-    drop_mask: Tensor | None,
-    padding_mask: Tensor | None,
-    atten_mask: Tensor | None,
-    prefix: Tensor | None,
-    actual_seq_qlen: Tensor | None,
-    actual_seq_kvlen: Tensor | None,
-    q_start_idx: Tensor | None,
-    kv_start_idx: Tensor | None,
-    head_num: int,
-    input_layout: str,
-    scale_value: float = 1.0,
-    pre_tockens: int = 2147483647,
-    next_tockens: int = 2147483647,
-    inner_precise: int = 1,
-    sparse_mode: int = 0,
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, given: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """softmax(query key^T scale + shift, masked) value, with each row's maximum and sum."""
-    absent = (drop_mask, padding_mask, prefix, actual_seq_qlen, actual_seq_kvlen)
-    _refuse("FlashAttentionScore", (*absent, q_start_idx, kv_start_idx), pre_tockens, next_tockens)
-    q, k, v = (_to_heads(t, input_layout, head_num) for t in (query, key, value))
-    mask = _mask(q, k, real_shift, atten_mask, sparse_mode)
-    is_causal = sparse_mode == 2 and real_shift is None
+    """softmax(query key^T scale + shift, masked) value, with each row's maximum and sum.
+
+    Args:
+        query, key, value: in ``given.input_layout``.
+        given: optional inputs and attributes (``npu_fusion_attention.Training``).
+    """
+    layout = given.input_layout
+    heads = given.key_heads(query, key)
+    q = _to_heads(query, layout, given.head_num)
+    k, v = (_to_heads(t, layout, heads) for t in (key, value))
+    mask = _mask(q, k, given.shift, given.atten_mask, given.sparse_mode)
+    is_causal = given.sparse_mode == 2 and given.shift is None
     output = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q, k, v, 0.0, is_causal, attn_mask=None if is_causal else mask, scale=scale_value
+        q, k, v, 0.0, is_causal, attn_mask=None if is_causal else mask, scale=given.scale_value
     )[0]
-    maximum, total = _statistics(q, k, mask, scale_value)
-    return maximum, total, q.new_empty(0), _from_heads(output, input_layout)
+    maximum, total = _statistics(q, k, mask, given.scale_value)
+    return maximum, total, q.new_empty(0), _from_heads(output, layout)
 
 
-@kernel("FlashAttentionScoreGrad")
-def flash_attention_score_grad(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    dy: Tensor,
-    pse_shift: Tensor | None,
-    drop_mask: Tensor | None,
-    padding_mask: Tensor | None,
-    atten_mask: Tensor | None,
-    softmax_max: Tensor | None,
-    softmax_sum: Tensor | None,
-    softmax_in: Tensor | None,
-    attention_in: Tensor | None,
-    prefix: Tensor | None,
-    actual_seq_qlen: Tensor | None,
-    actual_seq_kvlen: Tensor | None,
-    q_start_idx: Tensor | None,
-    kv_start_idx: Tensor | None,
-    head_num: int,
-    input_layout: str,
-    scale_value: float = 1.0,
-    pre_tockens: int = 65536,
-    next_tockens: int = 65536,
-    inner_precise: int = 1,
-    sparse_mode: int = 0,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of flash attention with respect to query, key and value."""
-    name = "FlashAttentionScoreGrad"
-    absent = (drop_mask, padding_mask, prefix, actual_seq_qlen, actual_seq_kvlen)
-    _refuse(name, (*absent, q_start_idx, kv_start_idx), pre_tockens, next_tockens)
-    if softmax_max is None or softmax_sum is None or attention_in is None:
-        raise EngineError(f"{name} needs softmax_max, softmax_sum and attention_in")
-    tensors = (query, key, value, dy, attention_in)
-    q, k, v, grad, forward = (_to_heads(t, input_layout, head_num) for t in tensors)
-    mask = _mask(q, k, pse_shift, atten_mask, sparse_mode)
-    is_causal = sparse_mode == 2 and pse_shift is None
+def backward(
+    inputs: tuple[Tensor, ...], softmax_max: Tensor, softmax_sum: Tensor, given: Any
+) -> list[Tensor]:
+    """Gradients of query, key and value, given these, the result's gradient and the result."""
+    layout = given.input_layout
+    q, k, v, grad, result = (_to_heads(t, layout, given.head_num) for t in inputs)
+    mask = _mask(q, k, given.shift, given.atten_mask, given.sparse_mode)
+    is_causal = given.sparse_mode == 2 and given.shift is None
     logsumexp = softmax_max[..., 0] + softmax_sum[..., 0].log()
     logsumexp = logsumexp.transpose(1, 2).contiguous().transpose(1, 2)
-    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    inputs = (grad, q, k, v, forward, logsumexp, 0.0, is_causal)
-    grads = backward(*inputs, attn_mask=None if is_causal else mask, scale=scale_value)
-    dq, dk, dv = (_from_heads(g, input_layout) for g in grads)
-    return dq, dk, dv, q.new_empty(0)
-
-
-def _refuse(name: str, absent: tuple[Tensor | None, ...], before: int, after: int) -> None:
-    if any(t is not None for t in absent) or min(before, after) < _UNBOUNDED:
-        raise EngineError(
-            f"the host kernel of {name} does not implement dropout, prefixes, variable lengths or "
-            "token windows",
-            hint="run this graph on an NPU",
-        )
+    differentiate = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    values = (grad, q, k, v, result, logsumexp, 0.0, is_causal)
+    mask = None if is_causal else mask
+    grads = differentiate(*values, attn_mask=mask, scale=given.scale_value)
+    return [_from_heads(g, layout) for g in grads]
 
 
 def _to_heads(tensor: Tensor, layout: str, heads: int) -> Tensor:
