@@ -12,8 +12,10 @@ from torch._guards import TracingContext
 from torch.fx import GraphModule
 
 from torchair.config import CAPTURE_MODES, CompilerConfig, Snapshot, apply_options
+from torchair.frontend.auto_functionalized import expand_auto_functionalized
 from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.gears import gears_of_graph, guard_gears
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control_hooks import run_hooks
@@ -47,6 +49,7 @@ class NpuFxCompiler:
             if self.config.debug.fx_summary.skip_compile:
                 return _boxed(gm)
         run_hooks(gm, example_inputs, self.config)
+        expand_auto_functionalized(gm)
         is_captured = self.config.mode in CAPTURE_MODES
         compile_graph = capture_fx_graph if is_captured else compile_fx_graph
         compiled = compile_graph(
@@ -94,7 +97,8 @@ class NpuBackend:
             partition_fn=default_partition,
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
-        with whole_operators():
+        policy = config.inference_config.dynamic_gears_merge_policy
+        with whole_operators(), gears_of_graph(guard_gears(gm, example_inputs, policy)):
             return backend(gm, example_inputs)
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:

@@ -17,10 +17,12 @@ _MODULES = {
     "fuse-gated-activation": ("fuse_gated_activation", "FuseGatedActivationPass"),
     "fuse-rotary-embedding": ("fuse_rotary_embedding", "FuseRotaryEmbeddingPass"),
     "promote-dtypes": ("promote_dtypes", "PromoteDtypesPass"),
+    "reinplace": ("reinplace", "ReinplacePass"),
     "resolve-scopes": ("resolve_scopes", "ResolveScopesPass"),
     "schedule-streams": ("schedule_streams", "ScheduleStreamsPass"),
     "verify-schedule": ("verify_schedule", "VerifySchedulePass"),
     "convert-aten-to-ge": ("convert_aten_to_ge", "ConvertAtenToGePass"),
+    "ge-reinplace": ("ge_reinplace", "GeReinplacePass"),
 }
 """Pass name -> module under ``torchair.passes`` and class."""
 

@@ -194,29 +194,34 @@ def specialise(
 
 
 class Writes:
-    """In-place operators, done functionally: a write makes a new value of the graph input.
+    """In-place operators, done functionally: a write makes a new value of the memory it hits.
 
-    Later nodes read the new value, views made earlier keep the old one, and the caller's tensors
-    are written once, after everything is computed.
+    Later nodes read the new value, whichever of its names they use; views made earlier keep the old
+    one, and the caller's tensors are written once, after everything is computed.
 
     Attributes:
         written: the graph inputs whose contents change.
     """
 
     def __init__(self, graph: HostGraph) -> None:
-        self._inputs: dict[SSAValue, SSAValue] = {a: a for a in graph.arguments}
+        self._inputs = set(graph.arguments)
+        self._names: dict[SSAValue, list[SSAValue]] = {}
         self.written: dict[SSAValue, None] = {}
 
     def after(self, node: Node, values: dict[SSAValue, Any]) -> None:
         """Note what a node has written."""
         for output, position in node.op.spec.refs if node.kernel is not None else ():
             reference = node.inputs[position]
-            target = self._inputs.get(reference) if isinstance(reference, SSAValue) else None
-            if target is not None:
-                result = node.op.results[output]
-                self._inputs[result] = target
-                values[target] = values[result]
-                self.written[target] = None
+            if not isinstance(reference, SSAValue):
+                continue
+            result = node.op.results[output]
+            names = self._names.setdefault(reference, [reference])
+            names.append(result)
+            self._names[result] = names
+            for name in names:
+                values[name] = values[result]
+            if names[0] in self._inputs:
+                self.written[names[0]] = None
 
 
 def scalar_tensor(value: Scalar) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, BlockArgument, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
@@ -217,7 +217,7 @@ def slice_scatter(
     ordered = known is not None or _same_sign(start, end)
     if ordered and isinstance(start, int) and isinstance(end, int) and end <= start:
         return self
-    if ordered and isinstance(step, int) and step == 1:
+    if ordered and step == 1 and not isinstance(self, BlockArgument):
         return _join_around(self, source, dim, start, end, out)
     sizes = geometry.rank(self)
     begin, limit, strides = [0] * sizes, [INT64_MAX] * sizes, [1] * sizes

@@ -1,0 +1,56 @@
+"""In-place GE operators on graph inputs: the copies that functionalisation added go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from torchair.dialects.ge.dialect import GeOp
+from torchair.ir.calls import CallOp
+from torchair.ir.rewrite import Rewriter
+from torchair.passes.copy_elimination import CopyWords, find_copies, write_in_place
+
+
+def _is_alias(op: CallOp, result: int, operand: int) -> bool:
+    """Ports of one name are one memory."""
+    if not isinstance(op, GeOp) or not op.spec.refs:
+        return False
+    counts = op.operand_counts()
+    return any(
+        output == result and sum(counts[:port]) == operand and counts[port] == 1
+        for output, port in op.spec.refs
+    )
+
+
+WORDS = CopyWords(
+    ("ge.TensorMove",),
+    "ge.Assign",
+    _is_alias,
+    ("ge.Shape", "ge.ShapeN", "ge.Rank", "ge.Size"),
+    returns_alias=True,
+)
+
+
+@dataclass(frozen=True)
+class GeReinplacePass(ModulePass):
+    """Lets an in-place operator write a graph input instead of a copy that is assigned back.
+
+        %1 = ge.TensorMove(%cache)
+        %2 = ge.Scatter(%1, %i, %v)       ->      %2 = ge.Scatter(%cache, %i, %v)
+        %3 = ge.Assign(%cache, %2)
+
+    Numeric class: exact. Shown by: test/lit/passes/ge-reinplace.mlir
+    """
+
+    name = "ge-reinplace"
+    numeric_class: ClassVar[str] = "exact"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        rewriter = Rewriter()
+        for candidate in list(find_copies(op, WORDS)):
+            if candidate.reason is None:
+                write_in_place(candidate, rewriter)

@@ -1,0 +1,137 @@
+"""Writes to arguments happen in place: what functionalisation took apart is put together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from torchair.dialects.aten import lookup
+from torchair.ir import private
+from torchair.ir.calls import CallOp
+from torchair.ir.rewrite import Rewriter
+from torchair.passes.canonicalize.aliasing import is_view_op
+from torchair.passes.copy_elimination import (
+    CopyWords,
+    find_copies,
+    returner,
+    touches,
+    why_read_later,
+    write_in_place,
+    writes_operand,
+)
+from torchair.passes.fusion_forms import create
+
+_VIEW_OF_SCATTER = {
+    "aten.slice_scatter": "aten.slice.Tensor",
+    "aten.select_scatter": "aten.select.int",
+    "aten.diagonal_scatter": "aten.diagonal",
+}
+"""Functional write to a view -> the operation that makes the view."""
+
+
+def _is_alias(op: CallOp, result: int, operand: int) -> bool:
+    """Views share the memory of their first operand; writers may return what they write."""
+    return is_view_op(op) and (operand == 0 or writes_operand(op, operand))
+
+
+WORDS = CopyWords(
+    ("aten.clone",),
+    "aten.copy_",
+    _is_alias,
+    ("aten.sym_size.int", "aten.sym_numel"),
+    returns_alias=False,
+)
+
+
+@dataclass(frozen=True)
+class ReinplacePass(ModulePass):
+    """Turns a functional update that is copied back to its argument into a write in place.
+
+        %1 = aten.index_put(%cache, ...)
+        %2 = aten.copy_(%cache, %1)       ->      %1 = aten.index_put_(%cache, ...)
+
+    Only where nobody reads the old value afterwards.
+    Numeric class: exact. Shown by: test/lit/passes/reinplace.mlir
+    """
+
+    name = "reinplace"
+    numeric_class: ClassVar[str] = "exact"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        rewriter = Rewriter()
+        for function in op.ops:
+            for region in function.regions:
+                for block in region.blocks:
+                    _update_in_place(block, rewriter)
+        for candidate in list(find_copies(op, WORDS)):
+            if candidate.reason is None:
+                write_in_place(candidate, rewriter)
+
+
+def _update_in_place(block: Block, rewriter: Rewriter) -> None:
+    assigns = [op for op in private.iter_ops(block) if op.name == WORDS.assign]
+    if not assigns:
+        return
+    position = {op: index for index, op in enumerate(private.iter_ops(block))}
+    for assign in assigns:
+        target, update = assign.operands[0], assign.operands[1].owner
+        if not isinstance(assign, CallOp) or not isinstance(target, BlockArgument):
+            continue
+        if not isinstance(update, CallOp) or not _is_update_of(update, target):
+            continue
+        if _is_needed(target, update, assign, position):
+            continue
+        written = _write(update, target, rewriter)
+        rewriter.replace(assign, [target])
+        rewriter.replace(update, [written])
+
+
+def _is_update_of(update: CallOp, target: SSAValue) -> bool:
+    """Whether an operation gives the target with some elements replaced, and can do so in place."""
+    is_known = update.name in _VIEW_OF_SCATTER or _in_place_twin(update) is not None
+    return (
+        is_known
+        and len(update.results) == 1
+        and update.results[0].type == target.type
+        and update.operands[0] is target
+        and list(update.operands).count(target) == 1
+    )
+
+
+def _in_place_twin(op: CallOp) -> type[CallOp] | None:
+    """The operation of the same parameters that writes its first one."""
+    namespace, name, *overload = op.name.split(".")
+    twin = lookup(".".join([namespace, f"{name}_", *overload]))
+    if twin is None or not op.schema.pure or is_view_op(op):
+        return None
+    mine = [(p.name, p.kind) for p in op.schema.parameters]
+    theirs = [(p.name, p.kind) for p in twin.schema.parameters]
+    return twin if mine == theirs and twin.schema.parameters[0].writes else None
+
+
+def _is_needed(
+    target: SSAValue, update: CallOp, assign: CallOp, position: dict[Operation, int]
+) -> bool:
+    result = touches(update.results[0], WORDS)
+    if returner(result) is not None or set(result.writers):
+        return True
+    own: set[Operation] = {update, assign}
+    return why_read_later(target, own, set(), position[update], position, WORDS) is not None
+
+
+def _write(update: CallOp, target: SSAValue, rewriter: Rewriter) -> SSAValue:
+    """Write in place, before the update; returns the target as it is afterwards."""
+    values: list[Any] = update.arguments()
+    twin = _in_place_twin(update)
+    if twin is not None:
+        return rewriter.create(twin, values, [target.type], update).results[0]
+    _, source, *place = values
+    view_type = update.operands[1].type
+    view = create(rewriter, _VIEW_OF_SCATTER[update.name], [target, *place], [view_type], update)
+    create(rewriter, "aten.copy_", [view.results[0], source], [view_type], update)
+    return target
