@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.compile import graph_ids
 from torchair.frontend.fx_import import ImportedGraph, import_graph
+from torchair.frontend.gears import Gears, arguments_for, current_gears
 from torchair.frontend.npu_operators.registry import is_torch_npu_installed, operators
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
@@ -49,17 +50,24 @@ class ReplayedGraph:
         constants: Sequence[torch.Tensor],
         outputs: OutputPlan,
         report: CompileReport,
+        prepare: Callable[[Sequence[Any]], Iterator[list[Any]]] | None = None,
     ) -> None:
         self._boxed_call = True  # of the instance: dynamo's wrapper copies only these
         self.captured = captured
         self.report = report
         self._constants = list(constants)
         self._outputs = outputs
+        self._prepare = prepare
 
     def __call__(self, *args: Any) -> list[Any]:
         is_boxed = len(args) == 1 and isinstance(args[0], list)
         arguments = args[0] if is_boxed else list(args)
-        results = self.captured.run([*arguments, *self._constants])
+        available = [*arguments, *self._constants]
+        results = self.captured.run(available)
+        if self._prepare is not None:
+            prepare, self._prepare = self._prepare, None
+            for other in prepare(available):
+                self.captured.prepare(other)
         values = self._outputs.assemble(arguments, results)
         if is_boxed:
             arguments.clear()  # boxed convention: the callee frees its arguments early
@@ -111,7 +119,20 @@ def capture_fx_graph(
         captured = _captured(imported, outputs, config, role, report.name)
     report.files = dump.files
     report.capture_state = weakref.ref(captured)
-    return ReplayedGraph(captured, imported.constants, outputs, report)
+    gears = current_gears()
+    prepare = None if gears is None else partial(_other_calls, graph_module, gears)
+    return ReplayedGraph(captured, imported.constants, outputs, report, prepare)
+
+
+def _other_calls(
+    graph_module: GraphModule, gears: Gears, given: Sequence[Any]
+) -> Iterator[list[Any]]:
+    """The arguments of a call of every combination of gears."""
+    values = [n.meta.get("val") for n in graph_module.graph.nodes if n.op == "placeholder"]
+    for sizes in gears.combinations():
+        arguments = arguments_for(values, sizes, given)
+        if arguments is not None:
+            yield arguments
 
 
 def _captured(

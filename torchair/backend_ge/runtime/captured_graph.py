@@ -235,18 +235,20 @@ class CapturedGraph:
         self.counts.captures += 1
         return made
 
-    def prepare(self, inputs: Sequence[Any], arguments: Sequence[Any]) -> None:
-        """Capture for inputs of these geometries without running, if that is not done yet.
+    def prepare(self, arguments: Sequence[Any]) -> None:
+        """Capture for a call without making it, if that is not done yet.
 
         Args:
-            inputs: a ``TensorSpec`` or number per argument of the graph.
-            arguments: the same for all arguments of the imported function.
+            arguments: a ``TensorSpec`` or number per argument of the imported function.
         """
+        if self.options.run_eagerly or self._frozen:  # frozen parameters are there in a call only
+            return
+        inputs = [arguments[position] for position in self._positions]
         with self._lock:
             key = key_of_specs(inputs, self._ignored)
             if key in self._captures or len(self._captures) >= self.options.limit:
                 return
-            self._build(key, list(inputs), {}, self._strides(arguments))
+            self._build(key, inputs, {}, self._strides(arguments))
 
     def _warn_limit(self, key: CaptureKey) -> None:
         changed = nearest(self.graph.arguments, list(self._captures), key)
