@@ -38,8 +38,6 @@ class CompiledGraph:
         report: what the compile did.
     """
 
-    _boxed_call = True
-
     def __init__(
         self,
         executable: Executable | None,
@@ -48,6 +46,7 @@ class CompiledGraph:
         outputs: OutputPlan,
         report: CompileReport,
     ) -> None:
+        self._boxed_call = True  # of the instance: dynamo's wrapper of a backward copies its dict
         self._executable = executable
         self._positions = list(positions)
         self._constants = list(constants)
