@@ -53,6 +53,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_fused_infer_attention_score",
         "npu_fused_infer_attention_score_v2",
     ),
+    "fusion_attention": (
+        "npu_fusion_attention",
+        "npu_fusion_attention_grad",
+        "npu_fusion_attention_v2",
+        "npu_fusion_attention_grad_v2",
+        "npu_fusion_attention_v3",
+        "npu_fusion_attention_grad_v3",
+    ),
     "rotary": ("npu_rotary_mul", "npu_rotary_mul_backward"),
     "quantization": (
         "npu_quantize",
@@ -76,6 +84,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 DIFFERENTIABLE = frozenset(
     (
+        "npu_fusion_attention",
+        "npu_fusion_attention_v3",
         "npu_rms_norm",
         "npu_swiglu",
         "npu_geglu",

@@ -64,6 +64,7 @@ FAMILIES = (
     "markers",
     "npu_normalization",
     "npu_attention",
+    "npu_fusion_attention",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",

@@ -10,8 +10,6 @@ from torch import Tensor
 from torchair.errors import EngineError
 
 _STATISTICS = 8
-UNBOUNDED = 65536
-"""Token windows of at least this size do not limit anything here."""
 _TO_BNSD = {"BNSD": (0, 1, 2, 3), "BSND": (0, 2, 1, 3)}
 
 
@@ -28,12 +26,11 @@ def forward(
     heads = given.key_heads(query, key)
     q = _to_heads(query, layout, given.head_num)
     k, v = (_to_heads(t, layout, heads) for t in (key, value))
-    mask = _mask(q, k, given.shift, given.atten_mask, given.sparse_mode)
-    is_causal = given.sparse_mode == 2 and given.shift is None
+    is_causal = given.is_causal()
     output = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q, k, v, 0.0, is_causal, attn_mask=None if is_causal else mask, scale=given.scale_value
+        q, k, v, 0.0, is_causal, attn_mask=given.shift, scale=given.scale_value
     )[0]
-    maximum, total = _statistics(q, k, mask, given.scale_value)
+    maximum, total = _statistics(q, k, given.shift, is_causal, given.scale_value)
     return maximum, total, q.new_empty(0), _from_heads(output, layout)
 
 
@@ -43,14 +40,11 @@ def backward(
     """Gradients of query, key and value, given these, the result's gradient and the result."""
     layout = given.input_layout
     q, k, v, grad, result = (_to_heads(t, layout, given.head_num) for t in inputs)
-    mask = _mask(q, k, given.shift, given.atten_mask, given.sparse_mode)
-    is_causal = given.sparse_mode == 2 and given.shift is None
     logsumexp = softmax_max[..., 0] + softmax_sum[..., 0].log()
     logsumexp = logsumexp.transpose(1, 2).contiguous().transpose(1, 2)
     differentiate = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    values = (grad, q, k, v, result, logsumexp, 0.0, is_causal)
-    mask = None if is_causal else mask
-    grads = differentiate(*values, attn_mask=mask, scale=given.scale_value)
+    values = (grad, q, k, v, result, logsumexp, 0.0, given.is_causal())
+    grads = differentiate(*values, attn_mask=given.shift, scale=given.scale_value)
     return [_from_heads(g, layout) for g in grads]
 
 
@@ -76,37 +70,23 @@ def _from_heads(tensor: Tensor, layout: str) -> Tensor:
     return tensor.permute(2, 0, 1, 3).flatten(2)
 
 
-def _mask(
-    q: Tensor, k: Tensor, shift: Tensor | None, hidden: Tensor | None, sparse_mode: int
-) -> Tensor | None:
-    """What is added to the scores: None, the shift, or the shift with -inf where hidden."""
-    if sparse_mode in (2, 3):
-        rows = torch.arange(q.shape[2], device=q.device)[:, None]
-        columns = torch.arange(k.shape[2], device=q.device)[None]
-        offset = 0 if sparse_mode == 2 else k.shape[2] - q.shape[2]
-        hidden = columns > rows + offset
-    elif sparse_mode not in (0, 1):
-        raise EngineError(
-            f"the host kernel of flash attention does not know sparse_mode {sparse_mode}",
-            expected="0, 1, 2 or 3",
-        )
-    if hidden is None:
-        return shift
-    hidden = hidden.to(torch.bool)
-    if shift is None:
-        return torch.logical_not(hidden)
-    return shift.masked_fill(hidden, float("-inf"))
+def _triangle(q: Tensor, k: Tensor) -> Tensor:
+    """True where a token is at or before the query's."""
+    rows = torch.arange(q.shape[2], device=q.device)[:, None]
+    return torch.arange(k.shape[2], device=q.device)[None] <= rows
 
 
-def _statistics(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _statistics(
+    q: Tensor, k: Tensor, shift: Tensor | None, is_causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
     """Maximum of each row of scores and the sum of its exponentials, repeated 8 times."""
     groups = q.shape[1] // k.shape[1]
     keys = k if groups == 1 else k.repeat_interleave(groups, 1)
     scores = torch.matmul(q.float(), keys.float().mT) * scale
-    if mask is not None and mask.dtype is torch.bool:
-        scores = scores.masked_fill(torch.logical_not(mask), float("-inf"))
-    elif mask is not None:
-        scores = scores + mask.float()
+    if is_causal:
+        scores = torch.where(_triangle(q, k), scores, float("-inf"))
+    elif shift is not None:
+        scores = scores + shift.float()
     maximum = scores.amax(-1, keepdim=True)
     total = torch.exp(scores - maximum).sum(-1, keepdim=True)
     sizes = [*maximum.shape[:-1], _STATISTICS]

@@ -17,7 +17,6 @@ from torchair.backend_ge.host.kernels import npu_attention_layout as layouts
 from torchair.backend_ge.host.kernels.npu_attention import weigh
 from torchair.backend_ge.host.kernels.npu_attention_tokens import (
     LEFT_UP_CAUSAL,
-    RIGHT_DOWN_CAUSAL,
     Masking,
     Tokens,
     packed,
@@ -92,15 +91,14 @@ class Training:
         return (
             all(t is None for t in absent)
             and (self.shift is None or (self.pse_type == 0 and self.shift.dim() == 4))
-            and min(self.pre_tockens, self.next_tockens) >= plain.UNBOUNDED
-            and (self.sparse_mode < LEFT_UP_CAUSAL or self.is_causal())
+            and (self.atten_mask is None or (self.is_causal() and self.shift is None))
             and self.input_layout != "TND"
             and query.shape[-1] == value.shape[-1]
         )
 
     def is_causal(self) -> bool:
-        is_triangle = self.sparse_mode in (LEFT_UP_CAUSAL, RIGHT_DOWN_CAUSAL)
-        return is_triangle and self.atten_mask is not None
+        """Whether a token sees those up to its own, from the first on."""
+        return self.sparse_mode == LEFT_UP_CAUSAL and self.atten_mask is not None
 
     def masking(self) -> Masking:
         window = (self.pre_tockens, self.next_tockens)
