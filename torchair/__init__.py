@@ -19,6 +19,7 @@ _EXPORTS = {
     "CompilerConfig": "torchair.config",
     "get_npu_backend": "torchair.frontend.dynamo",
     "get_compiler": "torchair.frontend.dynamo",
+    "bisect": "torchair.frontend.bisect",
     "explain": "torchair.frontend.explain",
     "compile_exported_program": "torchair.frontend.exported_program",
     "import_exported_program": "torchair.frontend.exported_program",

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from torchair.config import CompilerConfig, Snapshot
 from torchair.errors import TorchairError
@@ -213,9 +214,8 @@ def explain(
 
 def _run_backward(model: Any, results: Any, arguments: Any) -> None:
     """Compute the gradients that training would, into nothing."""
-    leaves = torch.utils._pytree.tree_leaves
-    differentiable = [r for r in leaves(results) if torch.is_tensor(r) and r.requires_grad]
-    inputs = [a for a in leaves(arguments) if torch.is_tensor(a) and a.requires_grad]
+    differentiable = [r for r in tree_leaves(results) if torch.is_tensor(r) and r.requires_grad]
+    inputs = [a for a in tree_leaves(arguments) if torch.is_tensor(a) and a.requires_grad]
     if isinstance(model, torch.nn.Module):
         inputs += [p for p in model.parameters() if p.requires_grad]
     if differentiable and inputs:

@@ -79,9 +79,7 @@ class OperatorUse:
         found = {outcome.status for outcome in self.outcomes.values()}
         if not found:
             return "decomposed"
-        if len(found) > 1:
-            return "partly converted"
-        return found.pop()
+        return next(iter(found)) if len(found) == 1 else "partly converted"
 
     @property
     def reasons(self) -> list[str]:
@@ -166,7 +164,7 @@ def outcome_of(node: Node, owner: GraphModule) -> Outcome:
         return Outcome("converted")
     try:
         single = _single_call(node, owner)
-        outputs = single.graph.output_node().args[0]
+        outputs: Any = single.graph.output_node().args[0]
         module = import_graph(single, outputs).module
         passes = pipelines.build(pipelines.MAX_AUTOTUNE)
         run_passes(make_context(), module, passes, verify=False)
