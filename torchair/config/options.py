@@ -331,8 +331,8 @@ class PassInsertions(Kind):
         if not isinstance(frozen, FrozenDict):
             raise self.wrong_type(raw, path)
         for name, inserted in frozen.items():
-            given = inserted if isinstance(inserted, tuple) else (None,)
-            if not isinstance(name, str) or not all(map(_is_pass, cast(tuple[object], given))):
+            items = cast(tuple[object, ...], inserted) if isinstance(inserted, tuple) else (None,)
+            if not isinstance(name, str) or not all(map(_is_pass, items)):
                 raise self.wrong_type(raw, path)
         return frozen
 
@@ -341,19 +341,17 @@ class PassInsertions(Kind):
 
     def identity(self, plain: object) -> object:
         """Instances are recognised by their method `uuid()`, like functions."""
-        entries = [(name, tuple(cast(tuple[object], i))) for name, i in _pairs(plain)]
-        words = [[name, [_pass_identity(item) for item in items]] for name, items in entries]
-        return None if any(None in items for _, items in words) else sorted(words, key=repr)
+        words: list[list[str | None]] = []
+        for name, items in cast(FrozenDict, plain).items():
+            given = cast(tuple[object, ...], items)
+            words.append([str(name), *(_pass_identity(item) for item in given)])
+        return None if any(None in entry for entry in words) else sorted(words, key=repr)
 
 
 def _is_pass(item: object) -> bool:
     return isinstance(item, str) or (
         isinstance(getattr(item, "name", None), str) and callable(getattr(item, "apply", None))
     )
-
-
-def _pairs(plain: object) -> list[tuple[object, object]]:
-    return list(plain.items()) if isinstance(plain, FrozenDict) else []
 
 
 def _pass_identity(item: object) -> str | None:

@@ -76,7 +76,7 @@ class OperatorUse:
     @property
     def status(self) -> Status:
         """The calls taken together."""
-        found = {outcome.status for outcome in self.outcomes.values()}
+        found: set[Status] = {outcome.status for outcome in self.outcomes.values()}
         if not found:
             return "decomposed"
         return next(iter(found)) if len(found) == 1 else "partly converted"
