@@ -3,7 +3,7 @@
 The model has RMSNorm, rotary embedding, grouped-query attention, SwiGLU and a KV cache that is
 updated in place; its weights come from a fixed seed.
 
-    python examples/llama_decode.py [--tokens 64]
+    python examples/llama_decode.py [--tokens 64] [--mode reduce-overhead]
 """
 
 from __future__ import annotations
@@ -111,10 +111,15 @@ def decode(step, model: Decoder, count: int) -> tuple[list[int], float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=64, help=f"at most {CONTEXT}")
+    parser.add_argument(
+        "--mode", choices=("max-autotune", "reduce-overhead"), default="max-autotune"
+    )
     args = parser.parse_args()
     torch.manual_seed(0)
     model = Decoder().eval()
-    backend = torchair.get_npu_backend()
+    config = torchair.CompilerConfig()
+    config.mode = args.mode
+    backend = torchair.get_npu_backend(compiler_config=config)
     compiled = torch.compile(model, backend=backend, fullgraph=True)
     got, ours = decode(compiled, model, args.tokens)
     expected, eager = decode(model, model, args.tokens)
