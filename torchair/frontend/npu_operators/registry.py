@@ -29,7 +29,25 @@ SCHEMAS = Path(__file__).parents[2] / "dialects" / "aten" / "npu_table.txt"
 """Read as text: importing the dialect would load xDSL for everybody who imports torchair."""
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "normalization": ("npu_rms_norm", "npu_rms_norm_backward", "npu_add_rms_norm"),
+    "normalization": (
+        "npu_rms_norm",
+        "npu_rms_norm_backward",
+        "npu_add_rms_norm",
+        "npu_add_rms_norm_v2",
+        "npu_add_rms_norm_v2_functional",
+        "npu_add_rms_norm_cast",
+        "npu_gemma_rms_norm",
+        "npu_layer_norm_eval",
+        "npu_add_layer_norm",
+        "npu_add_layer_norm_backward",
+        "npu_deep_norm",
+        "npu_deep_norm_backward",
+        "npu_group_norm_silu",
+        "npu_group_norm_swish",
+        "npu_group_norm_swish_grad",
+        "batch_norm_reduce",
+        "batch_norm_gather_stats_update",
+    ),
     "activation": (
         "npu_swiglu",
         "npu_swiglu_backward",
@@ -52,6 +70,19 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_incre_flash_attention",
         "npu_fused_infer_attention_score",
         "npu_fused_infer_attention_score_v2",
+    ),
+    "kv_cache": (
+        "scatter_update",
+        "scatter_update_",
+        "npu_scatter_nd_update",
+        "npu_scatter_nd_update_",
+        "npu_scatter_list",
+        "npu_scatter_list_",
+        "npu_quant_scatter",
+        "npu_quant_scatter_",
+        "npu_scatter_pa_kv_cache",
+        "npu_scatter_pa_kv_cache_functional",
+        "npu_gather_backward",
     ),
     "fusion_attention": (
         "npu_fusion_attention",
@@ -78,6 +109,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "_npu_dtype_cast",
         "_npu_dtype_cast_backward",
     ),
+    "norm_quantization": (
+        "npu_rms_norm_quant",
+        "npu_add_rms_norm_quant",
+        "npu_add_rms_norm_dynamic_quant",
+        "_npu_rms_norm_backward_quant",
+    ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
 """
@@ -97,6 +134,9 @@ DIFFERENTIABLE = frozenset(
         "npu_rotary_mul",
         "npu_dtype_cast",
         "_npu_dtype_cast",
+        "npu_add_layer_norm",
+        "npu_deep_norm",
+        "npu_group_norm_swish",
     )
 )
 """Operators of which a module declares ``gradient``."""

@@ -65,9 +65,11 @@ FAMILIES = (
     "npu_normalization",
     "npu_attention",
     "npu_fusion_attention",
+    "npu_kv_cache",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
+    "npu_norm_quantization",
 )
 """Modules of this package that hold converters, loaded on first use."""
 

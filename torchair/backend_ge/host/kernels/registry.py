@@ -64,9 +64,11 @@ FAMILIES = (
     "printing",
     "npu_normalization",
     "npu_attention",
+    "npu_kv_cache",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
+    "npu_norm_quantization",
 )
 """Modules of this package that hold kernels, loaded on first use."""
 
