@@ -28,7 +28,7 @@ _EXPORTS = {
     "register_update_slots": "torchair.frontend.reduce_overhead",
     "reset": "torchair.frontend.reduce_overhead",
 }
-_MODULES = ("config", "errors", "ge", "tools")
+_MODULES = ("config", "errors", "ge", "npugraph_ex", "tools")
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore

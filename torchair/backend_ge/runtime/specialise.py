@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
-from torchair.backend_ge.host.program import Program, Slot, Trace
+from torchair.backend_ge.host.program import Program, Trace
 from torchair.backend_ge.host.tracing import Tracer, active, real_execution
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, fill
+from torchair.backend_ge.runtime.fold import fold, written_slots
 from torchair.backend_ge.runtime.reinplace import Storages, reinplace
 from torchair.backend_ge.runtime.update_slots import UpdateSlots
 from torchair.errors import EngineError, TorchairError
@@ -132,6 +132,8 @@ def specialise(
             options.slots.fold(values)
         trace, storages = tracer.trace(outputs), _storages(tracer)
         reinplace(trace, storages, options.reinplace_inputs, options.reinplace_values)
+        frozen = [tracer.slot_of(values[index]) for index in options.frozen]
+        fold(trace, storages, frozenset(frozen))
         return _finish(trace, storages, positions)
 
 
@@ -225,14 +227,8 @@ def _finish(trace: Trace, storages: Storages, positions: list[int]) -> Specialis
     fixed_layout = False
     for call in trace.calls:
         fixed_layout |= "as_strided" in call.op._schema.name
-        for argument in bind_arguments(schema_of(call.op), call.args, call.kwargs):
-            if argument.spec.writes:
-                held = argument.value if isinstance(argument.value, list) else [argument.value]
-                written.update(
-                    places[storages.of(slot)]
-                    for slot in held
-                    if isinstance(slot, Slot) and storages.of(slot) in places
-                )
+        found = map(storages.of, written_slots(call))
+        written.update(places[storage] for storage in found if storage in places)
     escaping = {places[s] for s in map(storages.of, trace.outputs) if s in places}
     program = Program(trace)
     return Specialised(
