@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, SSAValue
-from xdsl.passes import ModulePass
 from xdsl.traits import IsTerminator
 
 from torchair.ir import private
 from torchair.ir.calls import CallOp
+from torchair.passes.rewrite_pass import RewritePass
 
 _FRESH_BUFFERS = frozenset(("ge.TensorMove",))
 """Operators whose point is a buffer of their own, which an in-place operator may then write."""
 
 
 @dataclass(frozen=True)
-class CsePass(ModulePass):
+class CsePass(RewritePass):
     """Replaces a pure operation by an earlier one with equal operands, arguments and types.
 
         %1 = aten.t(%0) ...              %1 = aten.t(%0) ...
@@ -34,11 +33,11 @@ class CsePass(ModulePass):
     name = "cse"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for function in op.ops:
-            for region in function.regions:
-                for block in region.blocks:
-                    merge_equal_ops(block)
+    def rewrite(self, module: ModuleOp) -> bool:
+        blocks = [
+            b for function in module.ops for region in function.regions for b in region.blocks
+        ]
+        return sum(merge_equal_ops(block) for block in blocks) > 0
 
 
 def merge_equal_ops(block: Block) -> int:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block
-from xdsl.passes import ModulePass
 
 from torchair.ir.calls import CallOp
+from torchair.passes.rewrite_pass import RewritePass
 
 
 @dataclass(frozen=True)
-class DcePass(ModulePass):
+class DcePass(RewritePass):
     """Erases pure operations whose results nobody uses, from the end of each function.
 
     Operations with effects (in-place writes, random draws, assertions, prints, collectives) stay.
@@ -24,11 +23,11 @@ class DcePass(ModulePass):
     name = "dce"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for function in op.ops:
-            for region in function.regions:
-                for block in region.blocks:
-                    erase_dead_ops(block)
+    def rewrite(self, module: ModuleOp) -> bool:
+        blocks = [
+            b for function in module.ops for region in function.regions for b in region.blocks
+        ]
+        return sum(erase_dead_ops(block) for block in blocks) > 0
 
 
 def erase_dead_ops(block: Block) -> int:

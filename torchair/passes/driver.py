@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 
 from torchair.errors import VerifyError
 from torchair.ir.verify import verify_module
+from torchair.passes.rewrite_pass import RewritePass
 
 Observer = Callable[[str, ModuleOp], None]
 """Called with the stage name and the module after each pass."""
@@ -40,14 +41,21 @@ def run_passes(
 ) -> list[StageTime]:
     """Apply passes in order.
 
+    With ``verify`` the module is verified after the first pass and after every one that changed it
+    (a pass that is no ``RewritePass`` is taken to have done so).
+
     Raises:
         VerifyError: naming the pass that left the module malformed.
     """
     times: list[StageTime] = []
     for item in passes:
         start = time.process_time()
-        item.apply(context, module)
-        if verify:
+        changed = True
+        if isinstance(item, RewritePass):
+            changed = item.rewrite(module)
+        else:
+            item.apply(context, module)
+        if verify and (changed or not times):
             _verify_after(item, module)
         times.append(StageTime(item.name, time.process_time() - start))
         if observer is not None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import ModulePass
-
 from torchair.ir.graph_pattern import Match, call, rewrites, static, value
-from torchair.ir.rewrite import Rewriter, sweep
+from torchair.ir.rewrite import Pattern, Rewriter
 from torchair.passes.fusion_forms import FLOATS, are_halves, create, element_of, mul
+from torchair.passes.rewrite_pass import PatternPass
 
 _LOW, _HIGH = value("low"), value("high")
 _SWIGLU = mul(call("aten.silu", _LOW), _HIGH)
@@ -45,7 +42,7 @@ def fuse_geglu(match: Match, rewriter: Rewriter) -> None:
 
 
 @dataclass(frozen=True)
-class FuseGatedActivationPass(ModulePass):
+class FuseGatedActivationPass(PatternPass):
     """Fuses SwiGLU and GeGLU over the two halves of a tensor.
 
         %a, %b = aten.chunk(%x, 2, -1)
@@ -58,6 +55,4 @@ class FuseGatedActivationPass(ModulePass):
 
     name = "fuse-gated-activation"
     numeric_class: ClassVar[str] = "approximates"
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        sweep(op, (fuse_swiglu, fuse_geglu))
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_swiglu, fuse_geglu)

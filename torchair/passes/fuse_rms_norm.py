@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import Match, call, one_of, rewrites, shared, static, value
-from torchair.ir.rewrite import Rewriter, sweep
+from torchair.ir.rewrite import Pattern, Rewriter
 from torchair.passes.fusion_forms import (
     FLOATS,
     HALVES,
@@ -30,6 +27,7 @@ from torchair.passes.fusion_forms import (
     resized,
     square,
 )
+from torchair.passes.rewrite_pass import PatternPass
 
 _X, _WEIGHT, _EPSILON = value("x"), value("weight"), static("epsilon")
 _WIDE = maybe_cast(_X)
@@ -111,7 +109,7 @@ def fuse_residual_add(match: Match, rewriter: Rewriter) -> None:
 
 
 @dataclass(frozen=True)
-class FuseRmsNormPass(ModulePass):
+class FuseRmsNormPass(PatternPass):
     """Fuses root mean square normalisation, and the residual addition before it.
 
         %1 = aten.pow.Tensor_Scalar(%x, 2)
@@ -127,6 +125,8 @@ class FuseRmsNormPass(ModulePass):
 
     name = "fuse-rms-norm"
     numeric_class: ClassVar[str] = "approximates"
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        sweep(op, (fuse_rms_norm, drop_casts_around_rms_norm, fuse_residual_add))
+    patterns: ClassVar[tuple[Pattern, ...]] = (
+        fuse_rms_norm,
+        drop_casts_around_rms_norm,
+        fuse_residual_add,
+    )

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.ir import interned
 from torchair.ir.graph_pattern import Match, call, rewrites, static, value
-from torchair.ir.rewrite import Rewriter, sweep
+from torchair.ir.rewrite import Pattern, Rewriter
 from torchair.passes.fusion_forms import (
     FLOATS,
     add,
@@ -23,6 +20,7 @@ from torchair.passes.fusion_forms import (
     mul,
     shape_of,
 )
+from torchair.passes.rewrite_pass import PatternPass
 
 _RANK = 4
 """Rank that the operator takes."""
@@ -74,7 +72,7 @@ def _widen(table: SSAValue, match: Match, rewriter: Rewriter) -> SSAValue:
 
 
 @dataclass(frozen=True)
-class FuseRotaryEmbeddingPass(ModulePass):
+class FuseRotaryEmbeddingPass(PatternPass):
     """Fuses rotary position embedding.
 
         %1 = aten.mul.Tensor(%x, %cos)
@@ -89,6 +87,4 @@ class FuseRotaryEmbeddingPass(ModulePass):
 
     name = "fuse-rotary-embedding"
     numeric_class: ClassVar[str] = "approximates"
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        sweep(op, (fuse_half_layout,))
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_half_layout,)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import ModulePass
 
 from torchair.dialects.ge.dialect import GeOp
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Rewriter
 from torchair.passes.copy_elimination import CopyWords, find_copies, write_in_place
+from torchair.passes.rewrite_pass import RewritePass
 
 
 def _is_alias(op: CallOp, result: int, operand: int) -> bool:
@@ -36,7 +35,7 @@ WORDS = CopyWords(
 
 
 @dataclass(frozen=True)
-class GeReinplacePass(ModulePass):
+class GeReinplacePass(RewritePass):
     """Lets an in-place operator write a graph input instead of a copy that is assigned back.
 
         %1 = ge.TensorMove(%cache)
@@ -49,8 +48,9 @@ class GeReinplacePass(ModulePass):
     name = "ge-reinplace"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
+    def rewrite(self, module: ModuleOp) -> bool:
         rewriter = Rewriter()
-        for candidate in list(find_copies(op, WORDS)):
+        for candidate in list(find_copies(module, WORDS)):
             if candidate.reason is None:
                 write_in_place(candidate, rewriter)
+        return rewriter.changed

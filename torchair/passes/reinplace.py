@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.dialects.aten import lookup
 from torchair.ir import private
@@ -25,6 +23,7 @@ from torchair.passes.copy_elimination import (
     writes_operand,
 )
 from torchair.passes.fusion_forms import create
+from torchair.passes.rewrite_pass import RewritePass
 
 _VIEW_OF_SCATTER = {
     "aten.slice_scatter": "aten.slice.Tensor",
@@ -49,7 +48,7 @@ WORDS = CopyWords(
 
 
 @dataclass(frozen=True)
-class ReinplacePass(ModulePass):
+class ReinplacePass(RewritePass):
     """Turns a functional update that is copied back to its argument into a write in place.
 
         %1 = aten.index_put(%cache, ...)
@@ -62,15 +61,16 @@ class ReinplacePass(ModulePass):
     name = "reinplace"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
+    def rewrite(self, module: ModuleOp) -> bool:
         rewriter = Rewriter()
-        for function in op.ops:
+        for function in module.ops:
             for region in function.regions:
                 for block in region.blocks:
                     _update_in_place(block, rewriter)
-        for candidate in list(find_copies(op, WORDS)):
+        for candidate in list(find_copies(module, WORDS)):
             if candidate.reason is None:
                 write_in_place(candidate, rewriter)
+        return rewriter.changed
 
 
 def _update_in_place(block: Block, rewriter: Rewriter) -> None:

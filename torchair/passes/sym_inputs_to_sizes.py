@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.dialects.aten import lookup
 from torchair.ir import interned
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.location import named_location
+from torchair.passes.rewrite_pass import RewritePass
 
 
 @dataclass(frozen=True)
-class SymInputsToSizesPass(ModulePass):
+class SymInputsToSizesPass(RewritePass):
     """Replaces a size argument by the dimension of a tensor argument that has the same symbol.
 
         func @f(%s: i64, %x: tensor<?x4xf32, ["s0", "4"]>)      use(%s)
@@ -37,13 +36,14 @@ class SymInputsToSizesPass(ModulePass):
     name = "sym-inputs-to-sizes"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for function in op.ops:
-            if isinstance(function, FuncOp) and not function.is_declaration:
-                _rewrite(function)
+    def rewrite(self, module: ModuleOp) -> bool:
+        functions = [f for f in module.ops if isinstance(f, FuncOp) and not f.is_declaration]
+        return sum(_rewrite(function) for function in functions) > 0
 
 
-def _rewrite(function: FuncOp) -> None:
+def _rewrite(function: FuncOp) -> int:
+    """Replace the size arguments of a function; returns how many."""
+    replaced = 0
     block = function.body.block
     places = _tensor_dims(block.args)
     size_op = lookup("aten.sym_size.int")
@@ -62,6 +62,8 @@ def _rewrite(function: FuncOp) -> None:
         assert first is not None, "a verified function has a terminator"
         block.insert_op_before(op, first)
         argument.replace_all_uses_with(op.results[0])
+        replaced += 1
+    return replaced
 
 
 def _tensor_dims(arguments: tuple[SSAValue, ...]) -> dict[str, tuple[SSAValue, int]]:

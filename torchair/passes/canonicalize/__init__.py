@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import ModulePass
-
-from torchair.ir.rewrite import sweep
+from torchair.ir.rewrite import Pattern
 from torchair.passes.canonicalize import arithmetic, casts, copies, symbolic, views
+from torchair.passes.rewrite_pass import PatternPass
 
 PATTERNS = (
     *views.PATTERNS,
@@ -22,7 +19,7 @@ PATTERNS = (
 
 
 @dataclass(frozen=True)
-class CanonicalizePass(ModulePass):
+class CanonicalizePass(PatternPass):
     """Removes operators that compute what is already there, and merges chains of views.
 
         %1 = aten._unsafe_view(%0, size = [2, 12])
@@ -36,6 +33,4 @@ class CanonicalizePass(ModulePass):
 
     name = "canonicalize"
     numeric_class: ClassVar[str] = "exact"
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        sweep(op, PATTERNS)
+    patterns: ClassVar[tuple[Pattern, ...]] = PATTERNS
