@@ -97,6 +97,9 @@ class ProgramBuilder:
 def set_worker_excluded_keys(keys: list[int]) -> None:
     """Dispatch keys that threads of streams go below: numbers of torch._C.DispatchKey."""
 
+def element_size(dtype: int) -> int:
+    """Bytes of an element, for torch's number of a dtype."""
+
 def take_proxy_handle() -> int:
     """The handle that the latest model run on this thread received, or 0."""
 

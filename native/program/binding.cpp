@@ -12,9 +12,17 @@ constexpr std::size_t kAlignment = 64;
 Observed look_at(TensorHandle tensor) {
   const CShim& torch = cshim();
   Observed found;
-  check(torch.is_defined(tensor, &found.is_defined));
-  if (!found.is_defined)
+  bool is_defined = false;
+  check(torch.is_defined(tensor, &is_defined));
+  if (!is_defined)
     return found;
+  std::int32_t layout = 0;
+  std::int32_t device = 0;
+  check(torch.get_layout(tensor, &layout));
+  check(torch.get_device_type(tensor, &device));
+  if (layout != torch.strided || device != torch.cpu)
+    return found;
+  found.is_strided = true;
   std::int64_t n_dims = 0;
   std::int64_t* sizes = nullptr;
   std::int64_t* strides = nullptr;
@@ -123,7 +131,8 @@ public:
       space_.release(); // a thread may still use it
       return;
     }
-    if (finished_)
+    // On several streams, what no call is the last to use is dropped here.
+    if (finished_ && binding_.program_->parts().n_streams == 1)
       space_->context().drop(binding_.program_->parts().outputs);
     else
       space_->context().drop_all();
@@ -192,10 +201,11 @@ std::vector<Tensor> Binding::observe(std::span<const Tensor> inputs,
   for (Register index = 0; index < parts.first_temporary(); ++index)
     observed.back().push_back(look_at(context.get(index)));
   for (std::size_t i = 0; i < parts.instructions.size(); ++i) {
-    program_->execute(i, context);
+    program_->call(i, context);
     observed.emplace_back();
     for (Register index : results[i])
       observed.back().push_back(look_at(context.get(index)));
+    context.drop(parts.instructions[i].frees);
   }
   return lease.finish();
 }

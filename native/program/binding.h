@@ -15,7 +15,7 @@ namespace torchair::program {
 
 // What a register held after the call that defined it.
 struct Observed {
-  bool is_defined = false;
+  bool is_strided = false; // a defined tensor of the CPU with strides; else nothing else counts
   Layout layout = {};
   std::int64_t storage_offset = 0; // in elements
   std::int64_t storage_bytes = 0;

@@ -236,7 +236,7 @@ observe_program(ProgramHandle& program, const nb::list& inputs,
   for (auto& row : observed) {
     specs.emplace_back();
     for (Observed& entry : row)
-      specs.back().push_back(entry.is_defined ? std::optional(to_spec(std::move(entry)))
+      specs.back().push_back(entry.is_strided ? std::optional(to_spec(std::move(entry)))
                                               : std::nullopt);
   }
   return {give_all(std::move(tensors)), std::move(specs)};
@@ -317,6 +317,9 @@ void bind(nb::module_& module) {
   module.def("set_worker_excluded_keys", &set_worker_excluded_keys, nb::arg("keys"));
   module.def("take_proxy_handle",
              [] { return reinterpret_cast<std::uintptr_t>(take_proxy_handle()); });
+  module.def(
+      "element_size", [](std::int32_t dtype) { return cshim().element_size(dtype); },
+      nb::arg("dtype"));
   module.def("torch_enumerator", &torch_enumerator, nb::arg("getter"));
 }
 

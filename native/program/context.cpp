@@ -45,11 +45,7 @@ void Context::place_fixed(void* arena) {
   }
   for (const FixedView& view : parts_.views) {
     is_fixed_[view.index] = true;
-    if (view.base < parts_.n_inputs)
-      views_.push_back({&view, nullptr});
-    else
-      store(view.index,
-            Tensor::over(moved(address_of(registers_[view.base]), view.offset), view.layout));
+    views_.push_back({&view, nullptr});
   }
 }
 
@@ -68,7 +64,8 @@ void Context::bind(std::span<const Register> indices, std::span<const Tensor> in
   move_views();
 }
 
-// Views of an input that is where it was are still right.
+// Views of what is where it was are still right. Constants are looked at, too: their memory may
+// have been exchanged.
 void Context::move_views() {
   for (View& view : views_) {
     bool is_bound = false;
@@ -88,7 +85,7 @@ void Context::unbind(std::span<const Register> indices) noexcept {
     cshim().assign_tensor(undefined_.get(), registers_[index]);
 }
 
-void Context::execute(std::size_t index) {
+void Context::call(std::size_t index) {
   const Instruction& instruction = parts_.instructions[index];
   if (const auto* proxy_call = std::get_if<ProxyCall>(&instruction.call))
     make(*proxy_call, index);
@@ -96,7 +93,6 @@ void Context::execute(std::size_t index) {
     make(*dispatcher_call);
   else
     make(std::get<ForeignCall>(instruction.call));
-  drop(instruction.frees);
 }
 
 void Context::make(const ProxyCall& call, std::size_t instruction) {

@@ -26,8 +26,8 @@ public:
   void bind(std::span<const Register> indices, std::span<const Tensor> inputs);
   void unbind(std::span<const Register> indices) noexcept;
 
-  // Makes a call and drops what it frees.
-  void execute(std::size_t instruction);
+  // Makes a call; what it frees is still there.
+  void call(std::size_t instruction);
 
   // Another reference to what the register holds.
   Tensor share(Register index) const { return Tensor::share(registers_[index]); }
@@ -63,7 +63,7 @@ private:
   std::vector<Tensor> owned_; // of inputs and temporaries
   std::vector<TensorHandle> registers_;
   std::vector<bool> is_fixed_;
-  std::vector<View> views_;           // of inputs
+  std::vector<View> views_;
   std::vector<TensorHandle> handles_; // of every proxy call, one behind the other
   std::vector<std::size_t> first_handle_;
   Tensor undefined_;

@@ -45,6 +45,7 @@ CShim bind_all() {
   bind(table.get_data_ptr, "aoti_torch_get_data_ptr");
   bind(table.get_dtype, "aoti_torch_get_dtype");
   bind(table.get_device_type, "aoti_torch_get_device_type");
+  bind(table.get_layout, "aoti_torch_get_layout");
   bind(table.get_dim, "aoti_torch_get_dim");
   bind(table.get_sizes, "aoti_torch_get_sizes");
   bind(table.get_strides, "aoti_torch_get_strides");
@@ -55,6 +56,7 @@ CShim bind_all() {
   bind(table.set_grad_mode, "aoti_torch_grad_mode_set_enabled");
   bind(table.num_threads, "torch_get_num_threads");
   table.cpu = torch_enumerator("aoti_torch_device_type_cpu");
+  table.strided = torch_enumerator("aoti_torch_layout_strided");
   bind(table.last_error, "torch_exception_get_what_without_backtrace");
   bind(table.abi_version, "aoti_torch_abi_version");
   return table;

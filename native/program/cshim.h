@@ -40,6 +40,7 @@ struct CShim {
   ErrorCode (*get_data_ptr)(TensorHandle, void**);
   ErrorCode (*get_dtype)(TensorHandle, std::int32_t*);
   ErrorCode (*get_device_type)(TensorHandle, std::int32_t*);
+  ErrorCode (*get_layout)(TensorHandle, std::int32_t*);
   ErrorCode (*get_dim)(TensorHandle, std::int64_t*);
   ErrorCode (*get_sizes)(TensorHandle, std::int64_t**);         // borrowed
   ErrorCode (*get_strides)(TensorHandle, std::int64_t**);       // borrowed
@@ -52,7 +53,8 @@ struct CShim {
   std::size_t (*element_size)(std::int32_t dtype);
   ErrorCode (*set_grad_mode)(bool);
   ErrorCode (*num_threads)(std::uint32_t*);
-  std::int32_t cpu; // the device type
+  std::int32_t cpu;     // the device type
+  std::int32_t strided; // the layout
   const char* (*last_error)();
   std::uint64_t (*abi_version)();
 };

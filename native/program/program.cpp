@@ -23,8 +23,13 @@ Program::Program(Parts parts) : parts_(std::move(parts)) {
 }
 
 void Program::execute(std::size_t instruction, Context& context) const {
+  call(instruction, context);
+  context.drop(parts_.instructions[instruction].frees);
+}
+
+void Program::call(std::size_t instruction, Context& context) const {
   try {
-    context.execute(instruction);
+    context.call(instruction);
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {

@@ -36,8 +36,9 @@ public:
   Program& operator=(const Program&) = delete;
 
   const Parts& parts() const { return parts_; }
-  // Makes one call. Throws OperatorError.
+  // Makes one call, and drops what it frees unless it fails. Throws OperatorError.
   void execute(std::size_t instruction, Context& context) const;
+  void call(std::size_t instruction, Context& context) const;
   // Makes all of them: stream 0 on this thread, the others on the context's. Throws OperatorError
   // with the first failure, after every thread has come to its end.
   void execute_all(Context& context) const;

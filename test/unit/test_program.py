@@ -105,16 +105,21 @@ def _bits(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def check(function: Callable[..., object], *inputs: torch.Tensor) -> Program:
-    """Runs a function in eager and as a program; results and written inputs must agree."""
-    eager_inputs, program_inputs = copies(inputs), copies(inputs)
+    """Runs a function in eager and as a program; results and written inputs must agree.
+
+    The program runs as it is, observed, and planned.
+    """
+    eager_inputs = copies(inputs)
     torch.default_generator.manual_seed(7)
     trace, expected = record(function, eager_inputs)
     program = Program(trace)
-    torch.default_generator.manual_seed(7)
-    found = program.run(program_inputs)
-    assert len(found) == len(expected)
-    for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
-        assert_identical(*pair)
+    for _ in range(3):
+        program_inputs = copies(inputs)
+        torch.default_generator.manual_seed(7)
+        found = program.run(program_inputs)
+        assert len(found) == len(expected)
+        for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
+            assert_identical(*pair)
     return program
 
 
@@ -640,17 +645,19 @@ def _check_sample(info, sample) -> bool:
         first, args, kwargs = tree_unflatten(filled, spec)
         return info.op(first, *args, **kwargs)
 
-    eager_inputs, program_inputs = copies(inputs), copies(inputs)
-    torch.default_generator.manual_seed(
-        42
-    )  # the samples of random operators set this seed themselves
+    eager_inputs = copies(inputs)
+    # The samples of random operators set this seed themselves.
+    torch.default_generator.manual_seed(42)
     try:
         trace, expected = record(call, eager_inputs)
     except (AssertionError, RuntimeError):
         return False  # the operator does not run under a dispatch mode
-    torch.default_generator.manual_seed(42)
-    found = Program(trace).run(program_inputs)
-    for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
-        if pair[1].layout == torch.strided:
-            assert_identical(*pair)
+    program = Program(trace)
+    for _ in range(3):
+        program_inputs = copies(inputs)
+        torch.default_generator.manual_seed(42)
+        found = program.run(program_inputs)
+        for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
+            if pair[1].layout == torch.strided:
+                assert_identical(*pair)
     return True

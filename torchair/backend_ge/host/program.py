@@ -1,68 +1,34 @@
 """Native programs: a flat list of traced ATen calls that runs in C++ without Python per call.
 
-``Program(trace)`` chooses a route for every call (call_routes.py), numbers tensors as registers
-that are freed at their last use, and hands the result to the native executor.
+``Program(trace)`` chooses a route for every call (call_routes.py), numbers tensors as registers that
+are freed at their last use (emission.py), and hands the result to the native executor. Its second
+run is observed, and memory is planned from that (planning.py); inputs of the same layout run the
+planned program from then on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from torchair import _native
 from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
-from torchair.backend_ge.host.call_routes import (
-    Constant,
-    DispatcherRoute,
-    ProxyRoute,
-    PythonRoute,
-    Route,
-    choose_route,
-)
-from torchair.backend_ge.host.proxy import Proxy, from_capsules, load_proxy, to_capsules
+from torchair.backend_ge.host.call_routes import DispatcherRoute, ProxyRoute, PythonRoute
+from torchair.backend_ge.host.emission import Emitted, emit
+from torchair.backend_ge.host.lowered import Lowered, lower
+from torchair.backend_ge.host.planning import MemoryPlan, plan_memory
+from torchair.backend_ge.host.proxy import Proxy, from_capsules, to_capsules
+from torchair.backend_ge.host.schedule import schedule_of
+from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 
-if TYPE_CHECKING:
-    from torch._ops import OpOverload
+__all__ = ["AtenCall", "BoundProgram", "Program", "ProgramError", "Slot", "Trace"]
 
 _ROUTE_NAMES = {ProxyRoute: "proxy", DispatcherRoute: "dispatcher", PythonRoute: "python"}
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A tensor value of a trace."""
-
-    index: int
-
-
-@dataclass(slots=True)
-class AtenCall:
-    """One traced call.
-
-    Arguments are nested lists of Slot, numbers, bool, str, None, dtype, layout, device and memory
-    format. ``results`` has one entry per tensor result in order, lists flattened; None for a result
-    that is undefined or not used. ``origin`` comes back in a ProgramError.
-    """
-
-    op: OpOverload
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
-    results: list[Slot | None]
-    origin: int
-
-
-@dataclass(slots=True)
-class Trace:
-    """A program in the making. Outputs may repeat, and may be inputs or constants."""
-
-    inputs: list[Slot]
-    constants: dict[Slot, torch.Tensor]
-    calls: list[AtenCall]
-    outputs: list[Slot]
+_BELOW_AUTOGRAD = ("ADInplaceOrView", "AutogradOther", "AutogradFunctionality")
+_BELOW_AUTOGRAD += ("AutogradNestedTensor",)
 
 
 class ProgramError(RuntimeError):
@@ -74,30 +40,75 @@ class ProgramError(RuntimeError):
         self.op = op
 
 
+class _Version:
+    """One native form of a program, with what Python needs to know of its instructions."""
+
+    def __init__(self, trace: Trace, lowered: Lowered, emitted: Emitted) -> None:
+        calls = [trace.calls[index] for index in emitted.calls]
+        self.native = emitted.native
+        self.results = emitted.results
+        self._origins = [(call.origin, str(call.op)) for call in calls]
+        self._proxy: Proxy | None = lowered.proxy  # keeps the executor alive
+
+    @property
+    def labels(self) -> list[str]:
+        return [op for _, op in self._origins]
+
+    def error(self, error: _native.OperatorError) -> ProgramError:
+        """The same with the call's origin."""
+        instruction, text = error.args
+        origin, op = self._origins[instruction]
+        return ProgramError(origin, op, text)
+
+
 class Program:
     """An immutable program. Any number of threads may run it at once, and it may run itself.
 
     What calls compute never requires grad, whatever the inputs and the grad mode. The caller sees
     writes to inputs as in eager, and autograd counts them. An output that is an input or a constant
-    is that very tensor, not a copy.
+    is that very tensor, not a copy. Outputs are new tensors in every run.
 
     Args:
-        trace: the calls; not kept.
+        trace: the calls.
+        plan: whether memory is planned once the program has run twice.
 
     Raises:
-        ValueError: the trace is malformed, e.g. uses a slot before its definition.
+        ValueError: the trace is malformed, e.g. uses a slot before its definition, or waits for an
+            event before its record.
 
     ``routes`` has the route of every call: "proxy", "dispatcher" or "python".
     """
 
-    def __init__(self, trace: Trace) -> None:
-        lowered, proxy, nodes = _lower_and_load(trace)
-        self.routes = [_ROUTE_NAMES[type(route)] for route, _ in lowered.calls]
-        self._origins = [(call.origin, str(call.op)) for call in trace.calls]
-        self._proxy = proxy  # keeps the executor alive
+    def __init__(self, trace: Trace, plan: bool = True) -> None:
+        self._trace = Trace(trace.inputs, trace.constants, list(trace.calls), trace.outputs)
+        self._schedule = schedule_of(trace.calls)
+        if self._schedule.n_streams > 1:
+            _prepare_workers()
+        self._lowered = lower(trace)
+        self.routes = [_ROUTE_NAMES[type(call.route)] for call in self._lowered.calls]
+        self._plain = _Version(trace, self._lowered, emit(self._lowered, self._schedule))
+        self._planned: _Version | None = None
+        self._memory: MemoryPlan | None = None
         self._n_inputs = len(trace.inputs)
         self._written_inputs = _written_inputs(trace)
-        self._native = _emit(lowered, nodes, proxy)
+        self._viewed_inputs: list[int] = []
+        self._runs_before_plan = 1 if plan else -1
+        self._planning = threading.Lock()
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether there is a memory plan already."""
+        return self._planned is not None
+
+    @property
+    def arena_bytes(self) -> int:
+        """Size of the planned memory of one run; 0 before there is a plan."""
+        return 0 if self._memory is None else self._memory.places.arena_bytes
+
+    @property
+    def max_live_bytes(self) -> int:
+        """The most that is alive at one time of what the arena holds."""
+        return 0 if self._memory is None else self._memory.max_live
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Runs the program with the GIL released.
@@ -109,26 +120,79 @@ class Program:
         inputs = list(inputs)
         if len(inputs) != self._n_inputs:
             raise ValueError(f"the program takes {self._n_inputs} inputs, not {len(inputs)}")
-        with ExitStack() as guards:
-            guards.enter_context(torch._C._AutoDispatchBelowADInplaceOrView())
-            if torch._C._is_any_autocast_enabled():
-                guards.enter_context(torch._C._DisableAutocast())
-            if torch._C._len_torch_dispatch_stack():
-                # AOT watches the first call of a graph with custom operators
-                guards.enter_context(_disable_current_modes())
-            return from_capsules(self._run_native(inputs))
+        if torch._C._is_any_autocast_enabled():
+            with torch._C._DisableAutocast(), torch._C._AutoDispatchBelowADInplaceOrView():
+                return from_capsules(self._run(inputs))
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            return from_capsules(self._run(inputs))
 
-    def _run_native(self, inputs: list[torch.Tensor]) -> list[_native.Capsule]:
-        capsules = to_capsules(inputs)
+    def plan(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Plans memory for inputs like these, by a run on copies of those that it writes.
+
+        The state of the default generator stays as it is. Returns whether there is a plan.
+        """
+        inputs = [_copy(x) if i in self._written_inputs else x for i, x in enumerate(inputs)]
+        generator = torch.default_generator.get_state()
         try:
-            return self._native.run(capsules)
+            with torch._C._AutoDispatchBelowADInplaceOrView(), self._planning:
+                if self._planned is None:
+                    self._observe(to_capsules(list(inputs)))
+        finally:
+            torch.default_generator.set_state(generator)
+        return self._planned is not None
+
+    def bind(
+        self, tensors: Mapping[int, torch.Tensor], pool: _native.runtime.MemoryPool | None = None
+    ) -> BoundProgram:
+        """The program with some inputs given for good.
+
+        Args:
+            tensors: inputs by position.
+            pool: where the arena comes from; None: from the system.
+        """
+        return BoundProgram(self, dict(tensors), pool)
+
+    def _run(self, inputs: list[torch.Tensor]) -> list[_native.Capsule]:
+        capsules = to_capsules(inputs)
+        version = self._plain
+        try:
+            if self._planned is not None and not self._is_negated(inputs):
+                version = self._planned
+                outputs = version.native.run(capsules)
+                if outputs is not None:
+                    return outputs
+                version = self._plain
+            elif self._runs_before_plan == 0 and self._planning.acquire(blocking=False):
+                try:
+                    return self._observe(capsules)
+                finally:
+                    self._planning.release()
+            elif self._runs_before_plan > 0:
+                self._runs_before_plan -= 1
+            outputs = version.native.run(capsules)
+            assert outputs is not None, "an unplanned program takes every layout"
+            return outputs
         except _native.OperatorError as error:
-            instruction, text = error.args
-            origin, op = self._origins[instruction]
-            raise ProgramError(origin, op, text) from None
+            raise version.error(error) from None
         finally:
             if self._written_inputs:
                 self._advance_versions(inputs)
+
+    def _is_negated(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Whether an input is more than its memory says. Complex ones have no planned views."""
+        return any(inputs[index].is_neg() for index in self._viewed_inputs)
+
+    def _observe(self, capsules: list[_native.Capsule]) -> list[_native.Capsule]:
+        """A run from which memory is planned. The lock is held."""
+        outputs, observations = self._plain.native.observe(capsules, self._plain.results)
+        self._runs_before_plan = -1
+        memory = plan_memory(self._trace, self._lowered, observations, self._schedule)
+        if memory is not None:
+            planned = emit(memory.lowered, self._schedule, memory.places)
+            self._memory = memory
+            self._viewed_inputs = memory.viewed_inputs
+            self._planned = _Version(self._trace, memory.lowered, planned)
+        return outputs
 
     def _advance_versions(self, inputs: Sequence[torch.Tensor]) -> None:
         """Lets autograd see the writes, which are made below the layer that counts them."""
@@ -137,214 +201,125 @@ class Program:
                 torch.autograd.graph.increment_version(inputs[index])
 
 
-class _Values:
-    """Numbers the tensors of a trace. A slot that is defined again becomes a new value."""
+class BoundProgram:
+    """A program some of whose inputs are bound, which makes calling it cheaper.
 
-    def __init__(self, trace: Trace) -> None:
-        self.count = 0
-        self._slots: dict[object, int] = {}
-        self._added: dict[Constant, int] = {}
-        self.constants: list[tuple[int, torch.Tensor]] = []
-        self.inputs = [self.define(slot) for slot in trace.inputs]
-        for slot, tensor in trace.constants.items():
-            self.constants.append((self.define(slot), tensor))
-        if len(self._slots) != self.count:
-            raise ValueError("a slot is given twice among inputs and constants")
+    The tensors are kept alive. Their contents may change between runs, not their layout.
+    """
 
-    def define(self, slot: Slot) -> int:
-        self._slots[slot] = self.count
-        self.count += 1
-        return self._slots[slot]
+    def __init__(
+        self,
+        program: Program,
+        tensors: dict[int, torch.Tensor],
+        pool: _native.runtime.MemoryPool | None,
+    ) -> None:
+        self._program = program
+        self._tensors = tensors
+        self._pool = pool
+        self._free = [i for i in range(program._n_inputs) if i not in tensors]
+        if len(self._free) + len(tensors) != program._n_inputs:
+            raise ValueError(f"the program has {program._n_inputs} inputs, bound: {list(tensors)}")
+        self._version: _Version | None = None
+        self._bound: _native.Program | None = None
 
-    def is_defined(self, slot: Slot) -> bool:
-        return slot in self._slots
+    def run(self, inputs: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
+        """As ``Program.run``, with the inputs that are not bound, in order."""
+        if self._bound is None and self._program.is_planned:
+            self._bind()
+        bound = self._bound
+        simple = not self._program._written_inputs and not self._program._viewed_inputs
+        if bound is None or not simple or torch._C._is_any_autocast_enabled():
+            return self._run_with_all(inputs)
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            return self._run_bound(bound, list(inputs))
 
-    def number(self, operand: object) -> int:
-        if isinstance(operand, Constant):
-            return self._number_constant(operand)
-        if not isinstance(operand, Slot):
-            raise ValueError(f"a tensor argument must be a Slot, found {operand!r}")
-        if operand not in self._slots:
-            raise ValueError(f"{operand} is used before its definition")
-        return self._slots[operand]
+    def launch(self) -> Launch:
+        """A run with fixed addresses, for streams of a device. All inputs must be bound.
 
-    def _number_constant(self, constant: Constant) -> int:
-        if constant not in self._added:
-            self._added[constant] = self.count
-            self.constants.append((self.count, constant.build()))
-            self.count += 1
-        return self._added[constant]
+        Raises:
+            ValueError: some inputs are free.
+        """
+        version = self._bind()
+        assert self._bound is not None
+        return Launch(self, version, self._bound.launch(version.labels))
 
+    def _bind(self) -> _Version:
+        """Binds the planned form when it takes the tensors, else the plain one."""
+        program = self._program
+        indices, tensors = list(self._tensors), list(self._tensors.values())
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            if program._planned is not None and not any(t.is_neg() for t in tensors):
+                try:
+                    native = program._planned.native.bind(
+                        indices, to_capsules(tensors), self._pool
+                    )
+                    self._version, self._bound = program._planned, native
+                    return program._planned
+                except ValueError:  # another layout than that of the plan
+                    pass
+            self._version = program._plain
+            self._bound = program._plain.native.bind(indices, to_capsules(tensors), self._pool)
+            return self._version
 
-@dataclass(slots=True)
-class _Lowered:
-    """Every call with its route and the values of its results."""
-
-    values: _Values
-    calls: list[tuple[Route, list[int | None]]]
-    outputs: list[int]
-
-
-def _lower(trace: Trace, refused_nodes: set[str]) -> _Lowered:
-    values = _Values(trace)
-    calls: list[tuple[Route, list[int | None]]] = []
-    for call in trace.calls:
-        route = choose_route(
-            call.op, call.args, call.kwargs, len(call.results), values.number, refused_nodes
-        )
-        calls.append((route, _define_results(call, values)))
-    return _Lowered(values, calls, [values.number(slot) for slot in trace.outputs])
-
-
-def _define_results(call: AtenCall, values: _Values) -> list[int | None]:
-    """New values for the results. What a call wrote in place keeps the value it has."""
-    returns = schema_of(call.op).returns
-    in_place = len(returns) == len(call.results) and [returned.writes for returned in returns]
-    return [
-        None
-        if slot is None or (in_place and in_place[index] and values.is_defined(slot))
-        else values.define(slot)
-        for index, slot in enumerate(call.results)
-    ]
-
-
-def _lower_and_load(trace: Trace) -> tuple[_Lowered, Proxy | None, dict[str, int]]:
-    """Lowers the calls and loads their proxy nodes; nodes that torch refuses take other routes."""
-    refused: set[str] = set()
-    while True:
-        lowered = _lower(trace, refused)
-        nodes: dict[str, int] = {}
-        for route, _ in lowered.calls:
-            if isinstance(route, ProxyRoute):
-                nodes.setdefault(route.node, len(nodes))
-        if not nodes:
-            return lowered, None, nodes
+    def _run_bound(
+        self, bound: _native.Program, inputs: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        assert self._version is not None
         try:
-            return lowered, load_proxy(list(nodes)), nodes
-        except RuntimeError:
-            newly_refused = {node for node in nodes if _is_refused(node)}
-            if not newly_refused:
-                raise
-            refused |= newly_refused
+            outputs = bound.run(to_capsules(inputs))
+        except _native.OperatorError as error:
+            raise self._version.error(error) from None
+        return self._run_with_all(inputs) if outputs is None else from_capsules(outputs)
+
+    def _run_with_all(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        given = dict(zip(self._free, inputs, strict=True)) | self._tensors
+        return self._program.run([given[i] for i in range(self._program._n_inputs)])
 
 
-def _is_refused(node: str) -> bool:
-    try:
-        load_proxy([node])
-    except RuntimeError:
-        return True
-    return False
+class Launch:
+    """A run whose addresses are fixed, for streams that capture it or run it.
+
+    ``put_on(device, streams)`` queues it, one stream per stream of the program. ``outputs()`` are the
+    tensors of the latest run; those of a planned program are made anew by every run.
+    """
+
+    def __init__(self, bound: BoundProgram, version: _Version, native: _native.Launch) -> None:
+        self._bound = bound  # keeps the tensors alive
+        self._version = version
+        self._native = native
+        _prepare_workers()
+
+    def put_on(
+        self, device: _native.runtime.Device, streams: Sequence[_native.runtime.Stream]
+    ) -> None:
+        """Queues or captures the calls."""
+        self._native.put_on(device, list(streams))
+
+    def outputs(self) -> list[torch.Tensor]:
+        """The outputs of the latest run."""
+        return from_capsules(self._native.outputs())
+
+    def share_memory(self) -> None:
+        """Gives the arena back to its pool: graphs of one pool then overwrite each other's."""
+        self._native.share_memory()
+
+    def error(self, error: _native.OperatorError) -> ProgramError:
+        """What ``Stream.synchronize`` raised, with the call's origin."""
+        return self._version.error(error)
 
 
-class _Registers:
-    """Places values in registers: inputs, constants, then temporaries, reused when free."""
-
-    def __init__(self, lowered: _Lowered) -> None:
-        values = lowered.values
-        fixed = values.inputs + [value for value, _ in values.constants]
-        self._of = {value: index for index, value in enumerate(fixed)}
-        self._first_temporary = len(fixed)
-        self._free: list[int] = []
-        self._end = len(fixed)
-        self._last_use = _last_uses(lowered)
-        self._kept = set(lowered.outputs)
-
-    @property
-    def n_temporaries(self) -> int:
-        return self._end - self._first_temporary
-
-    def of(self, value: int) -> int:
-        return self._of[value]
-
-    def take(self, value: int) -> int:
-        self._of[value] = self.take_scratch()
-        return self._of[value]
-
-    def take_scratch(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self._end += 1
-        return self._end - 1
-
-    def release(self, call: int, used: Sequence[int], scratch: Sequence[int]) -> list[int]:
-        """The temporaries that nobody reads after this call; they are free from here on."""
-        last = {v for v in used if self._last_use[v] == call and v not in self._kept}
-        freed = [self._of[v] for v in last if self._of[v] >= self._first_temporary]
-        freed.extend(scratch)
-        self._free.extend(freed)
-        return freed
+def _prepare_workers() -> None:
+    """Threads of streams compute below the layers of autograd, as the caller's thread does."""
+    keys: Any = torch._C.DispatchKey
+    _native.set_worker_excluded_keys([int(getattr(keys, name)) for name in _BELOW_AUTOGRAD])
 
 
-def _last_uses(lowered: _Lowered) -> dict[int, int]:
-    last: dict[int, int] = {}
-    for index, (route, results) in enumerate(lowered.calls):
-        for value in (*route.operands, *results):
-            if value is not None:
-                last[value] = index
-    return last
-
-
-def _emit(lowered: _Lowered, nodes: dict[str, int], proxy: Proxy | None) -> _native.Program:
-    registers = _Registers(lowered)
-    planned: list[tuple[str, tuple[Any, ...]]] = []
-    for index, (route, results) in enumerate(lowered.calls):
-        operands = [registers.of(value) for value in route.operands]
-        targets = [None if value is None else registers.take(value) for value in results]
-        scratch: list[int] = []
-        if isinstance(route, ProxyRoute):  # the executor needs a place for every result
-            unread = [place for place, target in enumerate(targets) if target is None]
-            scratch = [registers.take_scratch() for _ in unread]
-            for place, register in zip(unread, scratch, strict=True):
-                targets[place] = register
-        used = [*route.operands, *(value for value in results if value is not None)]
-        frees = registers.release(index, used, scratch)
-        planned.append(_instruction(route, registers, operands, targets, frees, nodes))
-    tensors = [tensor for _, tensor in lowered.values.constants]
-    builder = _native.ProgramBuilder(
-        len(lowered.values.inputs),
-        to_capsules(tensors),
-        registers.n_temporaries,
-        proxy.handle if proxy is not None else 0,
-    )
-    for method, arguments in planned:
-        getattr(builder, method)(*arguments)
-    return builder.build([registers.of(value) for value in lowered.outputs])
-
-
-def _instruction(
-    route: Route,
-    registers: _Registers,
-    operands: list[int],
-    targets: list[int | None],
-    frees: list[int],
-    nodes: dict[str, int],
-) -> tuple[str, tuple[Any, ...]]:
-    """The builder method and its arguments."""
-    if isinstance(route, ProxyRoute):
-        return "add_proxy_call", (nodes[route.node], route.ints, operands + targets, frees)
-    if isinstance(route, PythonRoute):
-        return "add_python_call", (route.function, operands, targets, frees)
-    arguments = [_place(argument, registers) for argument in route.arguments]
-    n_tensors = route.list_results.count(False)
-    remaining = iter(targets)
-    results = [
-        (is_list, [next(remaining) for _ in range(len(targets) - n_tensors if is_list else 1)])
-        for is_list in route.list_results
-    ]
-    return "add_dispatcher_call", (route.name, route.overload, arguments, results, frees)
-
-
-def _place(argument: Any, registers: _Registers) -> Any:
-    """A native argument tree over registers instead of values."""
-    match argument:
-        case ("tensor", value):
-            return ("tensor", registers.of(value))
-        case ("some", inner):
-            return ("some", _place(inner, registers))
-        case ("list", items):
-            return ("list", [_place(item, registers) for item in items])
-        case _:
-            return argument
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of the same layout, gaps and overlaps included."""
+    plain = tensor.detach()
+    storage = plain.untyped_storage().clone()
+    copy = torch.empty(0, dtype=plain.dtype)
+    return copy.set_(storage, plain.storage_offset(), plain.size(), plain.stride())
 
 
 def _written_inputs(trace: Trace) -> list[int]:

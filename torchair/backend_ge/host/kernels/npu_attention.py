@@ -21,8 +21,9 @@ from torchair.backend_ge.host.kernels.npu_attention_tokens import (
     padded,
     visible,
 )
-from torchair.backend_ge.host.kernels.npu_quantization_values import dequant_factor, quantized
+from torchair.backend_ge.host.kernels.npu_quantization_values import dequant_factor
 from torchair.backend_ge.host.kernels.registry import ints, kernel, torch_dtype
+from torchair.backend_ge.host.narrow_types import quantized
 from torchair.errors import EngineError
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchair.backend_ge.host.kernels.npu_quantization_values import quantized
 from torchair.backend_ge.host.kernels.registry import kernel
+from torchair.backend_ge.host.narrow_types import quantized
 from torchair.errors import EngineError
 
 

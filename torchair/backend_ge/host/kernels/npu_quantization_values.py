@@ -1,4 +1,4 @@
-"""Quantised numbers and their factors, as GE's operators read and write them."""
+"""Factors of quantised products, as GE's operators read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 _FACTOR_BITS = 0xFFFFE000
 """What TransQuantParam keeps of a float32 factor: sign, exponent and 10 bits of the mantissa."""
+_OFFSET_PLACE, _OFFSET_BITS = 37, 9
 
 
 def dequant_factor(scale: Tensor) -> Tensor:
@@ -22,7 +23,10 @@ def dequant_factor(scale: Tensor) -> Tensor:
     return signed.to(torch.int32).view(torch.float32)
 
 
-def quantized(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Rounded half to even and clamped to the range of an integer type."""
-    limits = torch.iinfo(dtype)
-    return values.round().clamp(limits.min, limits.max).to(dtype)
+def dequant_offset(scale: Tensor) -> Tensor | None:
+    """The offset that 64-bit integers hold next to the factor; None of float factors."""
+    if scale.dtype not in (torch.int64, torch.uint64):
+        return None
+    number = (scale.view(torch.int64) >> _OFFSET_PLACE) & ((1 << _OFFSET_BITS) - 1)
+    half = 1 << (_OFFSET_BITS - 1)
+    return torch.where(number >= half, number - 2 * half, number).float()
