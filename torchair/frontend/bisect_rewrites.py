@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from torchair.ir.calls import CallOp
 from torchair.ir.location import name_of, source_of
 from torchair.ir.private import append_op
 from torchair.ir.rewrite import Pattern, Rewriter, try_patterns, visiting
+from torchair.ir.text import CachedPrinter
 from torchair.tools.context import make_context
 
 
@@ -45,6 +47,20 @@ class Culprit:
     difference: str = ""
 
 
+class OperationTexts:
+    """Operations as text, in which a value has one name throughout."""
+
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        self._printer = CachedPrinter(self._stream)
+
+    def of(self, op: Operation) -> str:
+        """One line of IR."""
+        start = self._stream.tell()
+        self._printer.print_op(op)
+        return self._stream.getvalue()[start:].strip()
+
+
 class RewriteBudget:
     """Lets a limited number of rewrites happen in sweeps, and remembers the last of them.
 
@@ -61,6 +77,7 @@ class RewriteBudget:
         self.count = 0
         self.last: Culprit | None = None
         self._known: set[Operation] = set()
+        self._texts = OperationTexts()
 
     def visit(self, op: Operation, index: dict[str, list[Pattern]], rewriter: Rewriter) -> bool:
         """Try patterns one by one while the budget lasts."""
@@ -71,13 +88,14 @@ class RewriteBudget:
         if is_last and not self._known and block is not None:
             self._known = set(block.ops)
         before = Culprit(operator=name_of(op.location), source=source_of(op.location))
-        before.before = str(op) if is_last else ""
+        before.before = self._texts.of(op) if is_last else ""
         for candidate in index[op.name]:
             if try_patterns(op, {op.name: [candidate]}, rewriter):
                 self.count += 1
                 if is_last and block is not None:
                     before.pattern = candidate.name
-                    before.after = [str(new) for new in block.ops if new not in self._known]
+                    made = [new for new in block.ops if new not in self._known]
+                    before.after = [self._texts.of(new) for new in made]
                     self.last = before
                 return True
         return False
@@ -147,8 +165,10 @@ def _first_operation(
         alike = [found for _, found in made if _is_alike(found, value)]
         texts = [tolerance.difference(found, value) for found in alike]
         if name and texts and all(texts):
-            culprit = Culprit(operator=name, source=source_of(op.location), before=str(op))
-            culprit.after = [str(found) for found in dict.fromkeys(new for new, _ in made)]
+            texts_of = OperationTexts()
+            culprit = Culprit(operator=name, source=source_of(op.location))
+            culprit.before = texts_of.of(op)
+            culprit.after = [texts_of.of(new) for new in dict.fromkeys(new for new, _ in made)]
             culprit.difference = texts[-1]
             return culprit
     return Culprit()

@@ -225,11 +225,11 @@ def _results(graph: Graph, node: Node) -> Iterator[Node]:
 
 def ge_operators(module: ModuleOp) -> Iterator[str]:
     """GE types of a module's operations without constants, inputs and outputs."""
-    for function in module.ops:
-        if isinstance(function, FuncOp):
-            for op in function.body.block.ops:
-                if op.name.startswith("ge.") and op.name not in _QUIET_OPERATORS:
-                    yield op.name.removeprefix("ge.")
+    functions = (op for op in module.ops if isinstance(op, FuncOp))
+    names = (op.name for function in functions for op in function.body.block.ops)
+    for name in names:
+        if name.startswith("ge.") and name not in _QUIET_OPERATORS:
+            yield name.removeprefix("ge.")
 
 
 def _one_line(error: TorchairError) -> str:
