@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conformance.drafting import update
-from conformance.expectations import breaches, load_expectations
+from conformance.expectations import breaches, load_expectations, load_floors, shortfalls
 from conformance.harness import PASS, SKIP, Outcome
 from conformance.samples import DTYPES, MODES, Group, groups, operators
 from conformance.summary import counted, read_results, summarize
@@ -34,12 +34,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ops", help="names or patterns, comma separated (default: all)")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--mode", choices=[*MODES, "both"], default="both")
-    parser.add_argument("--limit", type=int, default=8, help="samples per group; 0 is all")
-    parser.add_argument("--inplace-limit", type=int, default=2, help="samples per in-place group")
+    parser.add_argument("--limit", type=int, default=Plan.limit, help="samples per group; 0 is all")
+    parser.add_argument(
+        "--dynamic-limit", type=int, help="of dynamic shapes (default: half of --limit)"
+    )
+    parser.add_argument(
+        "--inplace-limit", type=int, default=Plan.inplace_limit, help="of in-place methods"
+    )
     parser.add_argument(
         "--dynamo", type=int, default=1, help="samples per group through torch.compile; -1 is all"
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="time limit of one sample")
+    parser.add_argument(
+        "--seconds", type=float, default=Plan.seconds, help="CPU time limit of one sample"
+    )
     parser.add_argument("-j", "--processes", type=int, default=1)
     parser.add_argument("--shard", default="0/1", help="part I/N of the operators")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "conformance.jsonl")
@@ -73,8 +80,10 @@ def main() -> int:
         kept, drafted = update(read_results(options.update))
         print(f"expectations.toml: {kept} entries kept, {drafted} drafted: check their reasons")
         return 0
+    dynamic = options.dynamic_limit
     plan = Plan(
         limit=options.limit or None,
+        dynamic_limit=(options.limit + 1) // 2 or None if dynamic is None else dynamic or None,
         inplace_limit=options.inplace_limit,
         dynamo=None if options.dynamo < 0 else options.dynamo,
         seconds=options.seconds,
@@ -89,7 +98,7 @@ def main() -> int:
     print(f"{time.monotonic() - start:.0f} s, results in {options.results}")
     if not options.strict:
         return 0
-    found = breaches(outcomes, load_expectations())
+    found = breaches(outcomes, load_expectations()) + shortfalls(outcomes, load_floors())
     print("\n".join(found))
     return 1 if found else 0
 

@@ -6,11 +6,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from conformance.expectations import ALLOWED, FILE, Expectation, load_expectations
+from conformance.expectations import (
+    ALLOWED,
+    FILE,
+    Expectation,
+    load_expectations,
+    load_floors,
+)
 from conformance.harness import Outcome
 from conformance.samples import DTYPES, MODES
 from conformance.summary import counted
@@ -32,7 +38,7 @@ def update(outcomes: list[Outcome], path: Path = FILE) -> tuple[int, int]:
     kept = [e for e in (_still(e, failing, ran) for e in load_expectations(path)) if e is not None]
     known = [o for o in failing if any(e.status == o.status and e.covers(o.group) for e in kept)]
     new = draft([o for o in failing if o not in set(known)])
-    path.write_text(as_toml([*kept, *new]), encoding="utf-8")
+    path.write_text(as_toml([*kept, *new], load_floors(path)), encoding="utf-8")
     return len(kept), len(new)
 
 
@@ -86,13 +92,17 @@ def reason_of(cause: str) -> str:
     return cause.replace("`", "'")
 
 
-def as_toml(entries: Iterable[Expectation]) -> str:
+def as_toml(entries: Iterable[Expectation], floors: Mapping[str, float] | None = None) -> str:
     """The text of the list."""
     blocks = [
         "# Known failures of the conformance sweep, each with its reason. Strict in both ways:\n"
         "# `make conformance` fails on one that is not here and on an entry without a failure.\n"
         "# Brought up to date by `python test/conformance --update build/conformance.jsonl`.\n"
     ]
+    if floors:
+        shares = [f"{name} = {share}" for name, share in floors.items()]
+        comment = "# Least share of passing samples, in percent."
+        blocks.append("\n".join([comment, "[floors]", *shares]) + "\n")
     for entry in entries:
         lines = ["[[expect]]", f"ops = {_strings(entry.ops)}", f'status = "{entry.status}"']
         if entry.dtypes != tuple(DTYPES):

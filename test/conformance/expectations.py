@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conformance.harness import MISMATCH, PASS, SKIP, UNCAPTURABLE, UNSUPPORTED, Outcome
 from conformance.samples import DTYPES, MODES, Group
+from conformance.summary import rate
 
 ALLOWED = (MISMATCH, UNSUPPORTED)
 """What may be expected: a crash or a timeout may not."""
@@ -65,6 +66,30 @@ def _expectation(entry: dict[str, object]) -> Expectation:
     if wrong or not found.ops:
         raise ValueError(f"expectation {found.ops} has wrong values: {wrong}")
     return found
+
+
+def load_floors(path: Path = FILE) -> dict[str, float]:
+    """The least share of passing samples by dtype (``all`` for all of them), in percent.
+
+    Raises:
+        ValueError: an unknown dtype.
+    """
+    floors: dict[str, float] = tomllib.loads(path.read_text(encoding="utf-8")).get("floors", {})
+    unknown = [name for name in floors if name not in (*DTYPES, "all")]
+    if unknown:
+        raise ValueError(f"floors of unknown dtypes: {unknown}")
+    return floors
+
+
+def shortfalls(outcomes: list[Outcome], floors: dict[str, float]) -> list[str]:
+    """The dtypes of which too few samples pass."""
+    lines: list[str] = []
+    for name, floor in floors.items():
+        passed, total = rate(o for o in outcomes if name in (o.dtype, "all"))
+        if total and 100 * passed < floor * total:
+            share = 100 * passed / total
+            lines.append(f"below the floor: {name} {share:.2f} %, at least {floor} % must pass")
+    return lines
 
 
 def breaches(outcomes: list[Outcome], expectations: list[Expectation]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from conformance.harness import CRASH, Outcome, run_sample
+from conformance.harness import CRASH, TIMEOUT, Outcome, run_sample
 from conformance.samples import Group, samples_of
 
 RSS_LIMIT = 3 << 20
@@ -31,23 +31,33 @@ class Plan:
     """What to run and how thoroughly.
 
     Args:
-        limit: samples per group; None is all.
+        limit: samples per group of static shapes; None is all.
+        dynamic_limit: samples per group of dynamic shapes; None is all.
         inplace_limit: samples per in-place group.
         dynamo: how many of a group's samples go through ``torch.compile``; the others take the
             direct path. None is all.
-        seconds: time limit of a sample.
+        seconds: CPU time limit of a sample.
         processes: worker processes.
     """
 
-    limit: int | None = 8
-    inplace_limit: int | None = 2
+    limit: int | None = 4
+    dynamic_limit: int | None = 2
+    inplace_limit: int | None = 1
     dynamo: int | None = 1
-    seconds: float = 30.0
+    seconds: float = 60.0
     processes: int = 1
 
     def limit_of(self, group: Group) -> int | None:
         """How many samples of a group run."""
-        return self.inplace_limit if group.inplace else self.limit
+        if group.inplace:
+            return self.inplace_limit
+        return self.dynamic_limit if group.mode == "dynamic" else self.limit
+
+    @property
+    def patience(self) -> float:
+        """Wall time without a word from a worker after which it hangs: even a busy machine gives it
+        the CPU time of a few samples by then."""
+        return 60 + 10 * self.seconds
 
     def path(self, position: int) -> str:
         """The path of the sample at a position of its group."""
@@ -112,6 +122,7 @@ def _collect(
         if worker.pipe in ready:
             worker.receive(record)
         elif time.monotonic() > worker.deadline:
+            worker.hangs = True
             worker.process.kill()
         if worker.died:
             group, position = worker.restart(record)
@@ -127,6 +138,7 @@ class _Worker:
     position: int = 0
     deadline: float = 0.0
     died: bool = False
+    hangs: bool = False
     process: Any = field(init=False)
     pipe: Any = field(init=False)
 
@@ -139,13 +151,13 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs, self.plan), daemon=True)
         self.process.start()
         theirs.close()
-        self.died = False
+        self.died = self.hangs = False
 
     def send(self, group: Group, position: int) -> None:
         if not self.process.is_alive():
             self._start()
         self.group, self.position = group, position
-        self.deadline = time.monotonic() + 60 + 3 * self.plan.seconds
+        self.deadline = time.monotonic() + self.plan.patience
         self.pipe.send((group, position))
 
     def receive(self, record: Callable[[Outcome], None]) -> None:
@@ -155,7 +167,7 @@ class _Worker:
             self.process.join()
             self.died = True
             return
-        self.deadline = time.monotonic() + 60 + 3 * self.plan.seconds
+        self.deadline = time.monotonic() + self.plan.patience
         if isinstance(message, Outcome):
             self.position += 1
             record(message)
@@ -171,10 +183,12 @@ class _Worker:
         group, position = self.group, self.position
         indices = list(samples_of(group, self.plan.limit_of(group)))
         if position < len(indices):  # else it died between its last sample and saying so
-            cause = f"the process died (exit code {self.process.exitcode})"
+            status, cause = CRASH, f"the process died (exit code {self.process.exitcode})"
+            if self.hangs:
+                status, cause = TIMEOUT, f"nothing for {self.plan.patience:.0f} s"
             where = (group.op, group.dtype, group.mode, group.inplace)
             path = self.plan.path(position)
-            record(Outcome(*where, path, indices[position], CRASH, cause))
+            record(Outcome(*where, path, indices[position], status, cause))
         self.group = None
         self._start()
         return group, position + 1

@@ -280,6 +280,8 @@ def _matrix_exp(self: Tensor) -> Tensor:
     asks for, at most 14 times; nan for a 1-norm above 2**15."""
     if self.shape[-1] == 0:
         return self.clone()
+    if self.dtype in (torch.float16, torch.bfloat16):
+        return _matrix_exp(self.float()).to(self.dtype)
     norm = self.abs().sum(-2).amax(-1)[..., None, None]
     needed = torch.where(norm > 2, norm, 2.0).log2().ceil() - 1
     needed = needed.clamp(0, _EXP_DOUBLINGS)

@@ -87,7 +87,8 @@ def _digamma(x: Tensor) -> Tensor:
 def _polygamma(n: int, self: Tensor) -> Tensor:
     """(-1)**(n + 1) n! zeta(n + 1, x); the first derivative is reflected for x < 1/2.
 
-    Eager multiplies by pi in the argument's type, which decides the value near a pole.
+    Eager multiplies by pi in the argument's type, but at least in float32, which decides the value
+    near a pole.
     """
     if n == 0:
         return torch.digamma(self)
@@ -98,7 +99,8 @@ def _polygamma(n: int, self: Tensor) -> Tensor:
         return sign * math.exp(math.lgamma(n + 1)) * torch.special.zeta(order, x)
     is_small = x < 0.5
     found = torch.special.zeta(order, torch.where(is_small, 1 - x, x))
-    sine = (self.to(_result_dtype(self)) * math.pi).sin().double()
+    narrow = torch.promote_types(_result_dtype(self), torch.float32)
+    sine = (self.to(narrow) * math.pi).sin().double()
     reflected = (math.pi / sine).square() - found
     return torch.where(is_small, reflected, found).to(_result_dtype(self))
 

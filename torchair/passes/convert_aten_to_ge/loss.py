@@ -10,6 +10,7 @@ from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.geometry import rank, shape
+from torchair.passes.convert_aten_to_ge.operands import REDUCED, with_element
 from torchair.passes.convert_aten_to_ge.recipes import (
     filled,
     has_type,
@@ -85,8 +86,12 @@ def smooth_l1_loss_backward(
 
 @converts("huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor")
 def huber_loss(self: Any, target: Any, out: Any, reduction: Any = 1, delta: Any = 1.0) -> Any:
-    """Delta times the smooth L1 loss with that threshold."""
-    return scale(smooth_l1_loss(self, target, out, reduction, delta), delta)
+    """Delta times the smooth L1 loss with that threshold, rounded once."""
+    element = interned.element_type(out)
+    if delta == 1 or element not in REDUCED:
+        return scale(smooth_l1_loss(self, target, out, reduction, delta), delta)
+    x, y = (ge.cast_to(v, interned.f32) for v in (self, target))
+    return ge.cast_to(huber_loss(x, y, with_element(out, interned.f32), reduction, delta), element)
 
 
 @converts(
