@@ -19,6 +19,8 @@ _EXPORTS = {
     "CompilerConfig": "torchair.config",
     "get_npu_backend": "torchair.frontend.dynamo",
     "get_compiler": "torchair.frontend.dynamo",
+    "npu_format_cast_via_cpu": "torchair.frontend.internal_formats",
+    "use_internal_format_weight": "torchair.frontend.internal_formats",
     "bisect": "torchair.frontend.bisect",
     "explain": "torchair.frontend.explain",
     "compile_exported_program": "torchair.frontend.exported_program",
@@ -28,7 +30,7 @@ _EXPORTS = {
     "register_update_slots": "torchair.frontend.reduce_overhead",
     "reset": "torchair.frontend.reduce_overhead",
 }
-_MODULES = ("config", "errors", "ge", "npugraph_ex", "tools")
+_MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "tools")
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore

@@ -47,7 +47,15 @@ MAY_IMPORT = {
 }
 TORCH_FREE = ("errors", "config", "ir", "dialects", "passes")
 TORCH_AT_MODULE_LEVEL = ("frontend/", "backend_ge/host/", "backend_ge/runtime")
-PUBLIC_NAMESPACES = ("ge/", "ops/", "scope/", "inference/", "llm_datadist/", "__init__.py")
+PUBLIC_NAMESPACES = (
+    "ge/",
+    "ops/",
+    "scope/",
+    "inference/",
+    "experimental/",
+    "llm_datadist/",
+    "__init__.py",
+)
 
 NUMERIC_CLASSES = ("exact", "reassociates", "approximates")
 CONTROL_FLOW = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.Match)

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from xdsl.dialects.builtin import (
-    ModuleOp,
-    StringAttr,
-)
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
@@ -200,6 +197,7 @@ class _Emitter:
                 self.preparer.descriptor(argument.type, port, layout, symbols=port == "y")
             )
             desc.device_type = placement_of(entry)
+            _write_storage_format(desc, port, entry)
         self.preparer.write_port_names(node)
         node.attr[keys.ATTRIBUTES].s = _dump({k: keys.to_json(v) for k, v in entry.items()})
         for key, value in entry.items():
@@ -391,3 +389,20 @@ def placement_of(entry: dict[str, Attribute]) -> str:
 
 def _dump(value: Any) -> bytes:
     return _JSON.encode(value).encode()
+
+
+def _write_storage_format(
+    desc: proto.TensorDescriptor, port: str, entry: dict[str, Attribute]
+) -> None:
+    """Say in which internal format an argument is stored, if it is."""
+    stored = entry.get("torchair.format")
+    if not isinstance(stored, IntegerAttr):
+        return
+    desc.attr["format_for_int"].i = stored.value.data
+    if port == "y":
+        desc.attr["origin_format_for_int"].i = _ORIGIN_FORMATS.get(stored.value.data, _FORMAT_ND)
+
+
+_FORMAT_ND = 2
+_ORIGIN_FORMATS = {3: 0, 4: 0, 32: 30, 33: 30}
+"""Internal format -> format of the logical tensor: NCHW or NCDHW for convolutions, else ND."""

@@ -16,6 +16,7 @@ from torchair.frontend.auto_functionalized import expand_auto_functionalized
 from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.gears import gears_of_graph, guard_gears
+from torchair.frontend.internal_formats import formats_of_inputs, mark_formats
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control_hooks import run_hooks
@@ -50,6 +51,8 @@ class NpuFxCompiler:
                 return _boxed(gm)
         run_hooks(gm, example_inputs, self.config)
         expand_auto_functionalized(gm)
+        if self.role != "backward":
+            mark_formats(gm)
         is_captured = self.config.mode in CAPTURE_MODES
         compile_graph = capture_fx_graph if is_captured else compile_fx_graph
         compiled = compile_graph(
@@ -98,7 +101,8 @@ class NpuBackend:
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
         policy = config.inference_config.dynamic_gears_merge_policy
-        with whole_operators(), gears_of_graph(guard_gears(gm, example_inputs, policy)):
+        gears = gears_of_graph(guard_gears(gm, example_inputs, policy))
+        with whole_operators(), gears, formats_of_inputs(example_inputs):
             return backend(gm, example_inputs)
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:

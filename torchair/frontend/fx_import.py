@@ -211,6 +211,8 @@ class _Importer:
         }
         if kind == "size":
             entries["torchair.symbol"] = interned.string(str(_meta(node)))
+        if "torchair.format" in node.meta:
+            entries["torchair.format"] = interned.integer(node.meta["torchair.format"])
         if kind in ("parameter", "buffer", "constant"):
             entries["torchair.weight"] = WeightAttr(WeightHandle(str(node.target)))
         return DictionaryAttr(entries)

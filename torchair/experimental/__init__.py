@@ -1,0 +1,1 @@
+"""``torchair.experimental``: the public place of experimental functions."""
