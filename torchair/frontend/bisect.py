@@ -19,10 +19,9 @@ from xdsl.passes import ModulePass
 from torchair.config import CompilerConfig, Snapshot
 from torchair.frontend.bisect_rewrites import Culprit, find_culprit
 from torchair.frontend.bisect_stages import SEED, StagedGraph, Tolerance
-from torchair.frontend.dynamo import NpuBackend
+from torchair.frontend.dynamo import NpuBackend, prepare_graph
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control import numeric_class, selected_passes
-from torchair.frontend.pass_control_hooks import run_hooks
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
@@ -181,7 +180,7 @@ class _BisectingBackend(NpuBackend):
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         def prepare(gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
-            run_hooks(gm, example_inputs, config)
+            prepare_graph(gm, example_inputs, config, role)
             passes = selected_passes(config, pipelines.MAX_AUTOTUNE)
             self.found.passes = [item.name for item in passes]
 

@@ -45,15 +45,12 @@ class NpuFxCompiler:
         self.reports: list[CompileReport] = [] if reports is None else reports
 
     def __call__(self, gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
-        if self.config.debug.fx_summary.type is not None:
+        is_captured = self.config.mode in CAPTURE_MODES
+        if self.config.debug.fx_summary.type is not None and not is_captured:
             write_summary(gm)
             if self.config.debug.fx_summary.skip_compile:
                 return _boxed(gm)
-        run_hooks(gm, example_inputs, self.config)
-        expand_auto_functionalized(gm)
-        if self.role != "backward":
-            mark_formats(gm)
-        is_captured = self.config.mode in CAPTURE_MODES
+        prepare_graph(gm, example_inputs, self.config, self.role)
         compile_graph = capture_fx_graph if is_captured else compile_fx_graph
         compiled = compile_graph(
             gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
@@ -62,6 +59,14 @@ class NpuFxCompiler:
         if self.config.debug.run_eagerly and not is_captured:
             return _boxed(gm)
         return compiled
+
+
+def prepare_graph(gm: GraphModule, example_inputs: Any, config: Snapshot, role: str) -> None:
+    """What is done to every AOT graph before its import: the user's hooks, then our own changes."""
+    run_hooks(gm, example_inputs, config)
+    expand_auto_functionalized(gm)
+    if role != "backward":
+        mark_formats(gm)
 
 
 class NpuBackend:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from torchair.config import CompilerConfig, Snapshot
 from torchair.errors import TorchairError
-from torchair.frontend.dynamo import NpuBackend
+from torchair.frontend.dynamo import NpuBackend, prepare_graph
 from torchair.frontend.explain_advice import decomposition_advice, similar_operators, stub_of
 from torchair.frontend.explain_calls import OperatorUse, ge_operators, operator_uses
 from torchair.frontend.explain_decompositions import DecompositionLog
@@ -24,7 +24,6 @@ from torchair.frontend.fx_import import import_graph
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.outputs import plan_outputs
 from torchair.frontend.pass_control import selected_passes
-from torchair.frontend.pass_control_hooks import run_hooks
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
@@ -250,7 +249,7 @@ class _ExplainingBackend(NpuBackend):
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         def report(gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
-            run_hooks(gm, example_inputs, config)
+            prepare_graph(gm, example_inputs, config, role)
             self.found.graphs.append(_graph_report(gm, config, role))
             for use in operator_uses(gm):
                 self._merge(use)
