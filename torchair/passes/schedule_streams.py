@@ -16,7 +16,12 @@ from torchair.dialects.stream import attributes as names
 from torchair.errors import ConfigError
 from torchair.ir import interned
 from torchair.passes.scheduling.costs import CostModel, target_named
-from torchair.passes.scheduling.placement import Placement, place_automatically, place_by_labels
+from torchair.passes.scheduling.placement import (
+    Gain,
+    Placement,
+    place_automatically,
+    place_by_labels,
+)
 from torchair.passes.scheduling.tasks import TaskGraph, read_tasks
 from torchair.passes.scheduling.write import drop_events, event_edges, write_events
 
@@ -35,7 +40,8 @@ class ScheduleStreamsPass(ModulePass):
     every mode they are mapped to at most `pool` physical streams, ``stream.index``. `sync` is
     ``events``, or ``data`` for an engine that orders uses after producers itself: then the events
     of the user remain and no others are added. Nothing is split that gains less than `min_gain`
-    (a share of the time on one stream) or `min_gain_us` microseconds.
+    (a share of the time on one stream) or `min_gain_us` microseconds; with ``auto``, every further
+    stream must gain that much.
     Numeric class: exact. Shown by: test/lit/passes/schedule-streams.mlir
     """
 
@@ -83,9 +89,8 @@ class ScheduleStreamsPass(ModulePass):
         else:
             limit = self.pool if self.streams == "auto" else int(self.streams)
             costs = CostModel(target_named(self.target))
-            placement = place_automatically(
-                graph, labels, costs, limit, self.min_gain, self.min_gain_us
-            )
+            gain = Gain(self.min_gain, self.min_gain_us, each=self.streams == "auto")
+            placement = place_automatically(graph, labels, costs, limit, gain)
         _mark(graph, placement)
         if self.sync == "events" or self.streams != "user":
             self._rewrite(block, graph, placement)

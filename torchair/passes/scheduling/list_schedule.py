@@ -1,131 +1,61 @@
 """List scheduling of a task graph on a few in-order streams, critical path first.
 
 A pass over the tasks keeps a heap of those whose inputs are there, takes the one with the longest
-way to the end, and puts it where it starts first. Further passes run backwards and forwards in
-turn, each with the finishing times of the one before as priorities, while that helps.
+way to the end, and puts it where it starts first. Small graphs get further passes, backwards and
+forwards in turn, each with the finishing times of the one before as priorities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from random import Random
+
+from torchair.passes.scheduling.insertion import insertion_pass
+from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, serial_plan
 
 GOOD_ENOUGH = 1.01
 """Makespan over its lower bound at which the search stops."""
-MAX_PASSES = 24
-EFFORT = 60_000
-"""Tasks that the passes after the first two may go over, all passes together."""
-
-
-@dataclass(slots=True)
-class Problem:
-    """What to schedule. Tasks are numbered in an order that respects ``before``.
-
-    Args:
-        costs: microseconds of each task.
-        before: for each task, those that must be over when it starts.
-        fixed: the stream of each task that has one already, else -1.
-        allowed: streams for the others.
-        count: number of streams.
-        event: microseconds from the end of a task to the start of one on another stream.
-    """
-
-    costs: Sequence[float]
-    before: Sequence[Sequence[int]]
-    fixed: Sequence[int]
-    allowed: Sequence[int]
-    count: int
-    event: float
-
-    def after(self) -> list[list[int]]:
-        """The tasks that wait for each task."""
-        found: list[list[int]] = [[] for _ in self.costs]
-        for task, earlier in enumerate(self.before):
-            for source in earlier:
-                found[source].append(task)
-        return found
-
-
-@dataclass(slots=True)
-class Plan:
-    """A schedule.
-
-    Args:
-        streams: stream of each task.
-        starts: start of each task in microseconds.
-        order: the tasks in issue order.
-        makespan: when the last task is over.
-    """
-
-    streams: list[int]
-    starts: list[float]
-    order: list[int]
-    makespan: float
-
-
-def lower_bound(problem: Problem) -> float:
-    """No schedule is shorter: the critical path, or the work spread over all streams evenly."""
-    finish: list[float] = []
-    for cost, earlier in zip(problem.costs, problem.before, strict=True):
-        finish.append(cost + max([finish[task] for task in earlier], default=0.0))
-    per_stream = [0.0] * problem.count
-    for cost, stream in zip(problem.costs, problem.fixed, strict=True):
-        per_stream[stream] += cost if stream >= 0 else 0.0
-    total = sum(problem.costs)
-    busiest = max([work for work in per_stream], default=0.0)
-    return max([*finish, total / problem.count, busiest], default=0.0)
-
-
-def simulate(problem: Problem, streams: Sequence[int], order: Sequence[int]) -> Plan:
-    """Start of each task when streams run their tasks in a given order."""
-    free = [0.0] * problem.count
-    starts = [0.0] * len(order)
-    finish = [0.0] * len(order)
-    for task in order:
-        stream = streams[task]
-        start = free[stream]
-        for source in problem.before[task]:
-            ready = finish[source] + (0.0 if streams[source] == stream else problem.event)
-            start = max(start, ready)
-        starts[task] = start
-        finish[task] = free[stream] = start + problem.costs[task]
-    return Plan(list(streams), starts, list(order), max(finish, default=0.0))
-
-
-def serial_plan(problem: Problem) -> Plan:
-    """Everything on the first allowed stream, tasks with a stream on theirs."""
-    home = problem.allowed[0] if problem.allowed else 0
-    streams = [stream if stream >= 0 else home for stream in problem.fixed]
-    return simulate(problem, streams, range(len(streams)))
+MAX_ROUNDS = 64
+EFFORT = 6_000
+"""Tasks that all rounds of the search together may go over (a round takes some 20 us per task)."""
 
 
 def list_schedule(problem: Problem) -> Plan:
     """The best plan found; never longer than ``serial_plan``."""
     after = problem.after()
     bound = lower_bound(problem)
-    best = _pass(problem, problem.before, after, bottom_levels(problem, after))
+    levels = bottom_levels(problem, after)
+    best = _pass(problem, problem.before, after, levels)
     plain = serial_plan(problem)
     if plain.makespan <= best.makespan:
         best = plain
-    return _improve(problem, after, best, bound)
+    return _improve(problem, after, best, bound, levels)
 
 
-def _improve(problem: Problem, after: list[list[int]], best: Plan, bound: float) -> Plan:
-    """Backward and forward passes in turn."""
-    count = len(problem.costs)
-    passes = min(MAX_PASSES, EFFORT // max(1, count))
-    current = best
-    for _ in range(passes // 2):
+def _improve(
+    problem: Problem, after: list[list[int]], best: Plan, bound: float, levels: Sequence[float]
+) -> Plan:
+    """Insertion first, then backward and forward passes in turn; once these stall, from the best
+    plan, disturbed."""
+    chance = Random(0)
+    rounds = min(MAX_ROUNDS, EFFORT // max(1, len(problem.costs)))
+    current, disturb = best, 0.0
+    for number in range(rounds):
         if best.makespan <= GOOD_ENOUGH * bound:
             break
-        ends = [s + c for s, c in zip(current.starts, problem.costs, strict=True)]
-        backward = _pass(problem, after, problem.before, ends)
-        remaining = [s + c for s, c in zip(backward.starts, problem.costs, strict=True)]
-        forward = _pass(problem, problem.before, after, remaining)
-        if forward.makespan >= current.makespan and current is not best:
-            break
-        current = forward
+        run = insertion_pass if number % 2 == 0 else _pass
+        if number:
+            spread = disturb * problem.event
+            ends = [
+                start + cost + spread * chance.random()
+                for start, cost in zip(current.starts, problem.costs, strict=True)
+            ]
+            backward = run(problem, after, problem.before, ends)
+            levels = [s + c for s, c in zip(backward.starts, problem.costs, strict=True)]
+        forward = run(problem, problem.before, after, levels)
+        disturb = 0.0 if forward.makespan < current.makespan else disturb + 2.0
+        current = forward if forward.makespan < current.makespan else best
         if forward.makespan < best.makespan:
             best = forward
     return best

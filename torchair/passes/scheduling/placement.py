@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 
 from torchair.dialects.stream import MAIN, label_of
 from torchair.passes.scheduling.costs import CostModel
-from torchair.passes.scheduling.list_schedule import (
-    Plan,
-    Problem,
-    list_schedule,
-    serial_plan,
-)
+from torchair.passes.scheduling.list_schedule import list_schedule
+from torchair.passes.scheduling.problem import Plan, Problem, serial_plan
 from torchair.passes.scheduling.tasks import TaskGraph, is_collective
 
 COMMUNICATION = "communication"
@@ -77,32 +73,49 @@ def place_automatically(
     labels: Sequence[str],
     costs: CostModel,
     limit: int,
-    min_gain: float,
-    min_gain_us: float,
+    gain: Gain,
 ) -> Placement:
-    """List scheduling of what the user did not place.
+    """List scheduling of what the user did not place, on the number of streams that pays.
 
     Args:
         graph: the tasks.
         labels: labels in the graph, the main stream first.
         costs: the cost model.
         limit: physical streams at most.
-        min_gain: least gain over the next smaller number of streams, as a share of its time.
-        min_gain_us: least gain in microseconds.
+        gain: what a stream more must gain.
     """
     times = [costs.cost(op).time for op in graph.ops]
     build = _ProblemBuilder(graph, labels, times, costs.target.event)
-    count = best_count = build.least
-    problem = build.problem(count)
-    plan = best = serial_plan(problem) if count == 1 else list_schedule(problem)
-    while count < limit and plan.makespan > 0.0:
-        count += 1
-        problem = build.problem(count)
-        plan = list_schedule(problem)
-        gain = best.makespan - plan.makespan
-        if gain >= min_gain_us and gain >= min_gain * best.makespan:
+    least = best_count = build.least
+    problem = build.problem(least)
+    best = first = serial_plan(problem) if least == 1 else list_schedule(problem)
+    for count in range(least + 1, limit + 1):
+        plan = list_schedule(build.problem(count))
+        reference = best if gain.each else first
+        if plan.makespan < best.makespan and gain.is_enough(reference, plan):
             best, best_count = plan, count
+        elif gain.each:
+            break
     return build.placement(best, best_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a placement must gain to be taken.
+
+    Args:
+        share: of the time it is compared with.
+        microseconds: in time.
+        each: whether it is compared with one stream less rather than with the fewest streams.
+    """
+
+    share: float
+    microseconds: float
+    each: bool
+
+    def is_enough(self, before: Plan, now: Plan) -> bool:
+        gained = before.makespan - now.makespan
+        return gained >= self.microseconds and gained >= self.share * before.makespan
 
 
 class _ProblemBuilder:
