@@ -107,10 +107,9 @@ def speed(count: int) -> float:
         start = time.process_time()
         ScheduleStreamsPass(streams="auto", sync="events").apply(Context(), module)
         seconds = time.process_time() - start
-    print(
-        f"schedule-streams: {size} operations in {seconds:.2f} s, {1e6 * seconds / size:.1f} us each"
-    )
-    return 1e6 * seconds / size
+    each = 1e6 * seconds / size
+    print(f"schedule-streams: {size} operations in {seconds:.2f} s, {each:.1f} us each")
+    return each
 
 
 def check(rows: list[Row]) -> list[str]:
