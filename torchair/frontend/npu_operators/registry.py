@@ -84,6 +84,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_scatter_pa_kv_cache_functional",
         "npu_gather_backward",
     ),
+    "matmul": (
+        "npu_linear",
+        "npu_linear_backward",
+        "npu_quant_matmul",
+        "npu_weight_quant_batchmatmul",
+        "npu_ffn",
+    ),
+    "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",
         "npu_fusion_attention_grad",
@@ -115,12 +123,30 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_add_rms_norm_dynamic_quant",
         "_npu_rms_norm_backward_quant",
     ),
+    "moe_gating": (
+        "npu_moe_gating_top_k_softmax",
+        "npu_moe_gating_top_k_softmax_v2",
+        "npu_moe_gating_top_k",
+        "npu_moe_update_expert",
+    ),
+    "moe_routing": (
+        "npu_moe_init_routing",
+        "npu_moe_init_routing_v2",
+        "npu_moe_compute_expert_tokens",
+        "npu_moe_finalize_routing",
+        "npu_moe_re_routing",
+        "npu_moe_token_permute",
+        "npu_moe_token_permute_grad",
+        "npu_moe_token_unpermute",
+        "npu_moe_token_unpermute_grad",
+    ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
 """
 
 DIFFERENTIABLE = frozenset(
     (
+        "npu_linear",
         "npu_fusion_attention",
         "npu_fusion_attention_v3",
         "npu_rms_norm",
@@ -137,6 +163,8 @@ DIFFERENTIABLE = frozenset(
         "npu_add_layer_norm",
         "npu_deep_norm",
         "npu_group_norm_swish",
+        "npu_moe_token_permute",
+        "npu_moe_token_unpermute",
     )
 )
 """Operators of which a module declares ``gradient``."""

@@ -66,9 +66,13 @@ FAMILIES = (
     "npu_attention",
     "npu_fusion_attention",
     "npu_kv_cache",
+    "npu_matmul",
+    "npu_grouped_matmul",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
+    "npu_moe_routing",
+    "npu_moe_gating",
     "npu_norm_quantization",
 )
 """Modules of this package that hold converters, loaded on first use."""

@@ -121,7 +121,7 @@ def _best_groups(scores: Tensor, k_group: int, group_count: int, mode: int) -> T
     total = ranked[..., 0] + ranked[..., 1] if mode else ranked[..., 0]
     best = largest(total, k_group)
     lost = torch.ones_like(total, dtype=torch.bool).scatter(-1, best, False)
-    return groups.masked_fill(lost.unsqueeze(-1), float("-inf")).reshape(scores.shape)
+    return torch.where(lost.unsqueeze(-1), float("-inf"), groups).reshape(scores.shape)
 
 
 @kernel("MoeUpdateExpert")

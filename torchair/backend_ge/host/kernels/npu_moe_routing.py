@@ -14,17 +14,17 @@ from torchair.backend_ge.host.narrow_types import quantized
 from torchair.errors import EngineError
 
 
-def _inverse(order: Tensor) -> Tensor:
+def inverse(order: Tensor) -> Tensor:
     """The inverse of a permutation."""
     place = torch.arange(order.size(0), device=order.device)
     return torch.zeros_like(order).scatter(0, order, place)
 
 
-def _picked(rows: Tensor, index: Tensor) -> Tensor:
+def picked(rows: Tensor, index: Tensor) -> Tensor:
     """Rows by index, zeros where the index is outside."""
     inside = (index >= 0) & (index < rows.size(0))
     found = rows.index_select(0, torch.where(inside, index, 0))
-    return found * inside.reshape([-1, *[1] * (rows.dim() - 1)]).to(found.dtype)
+    return torch.where(inside.reshape([-1, *[1] * (rows.dim() - 1)]), found, 0)
 
 
 @kernel("MoeInitRouting")
@@ -45,7 +45,7 @@ def moe_init_routing(
     sources = row_idx.reshape(-1).index_select(0, order).long()
     count = min(active_num, x.size(0)) * expert_idx.size(1)
     fetched = x.index_select(0, sources.narrow(0, 0, count) % x.size(0))
-    return fetched, _inverse(sources).int(), experts.int()
+    return fetched, inverse(sources).int(), experts.int()
 
 
 @kernel("MoeComputeExpertTokens")
@@ -137,7 +137,7 @@ def moe_init_routing_v3(
     source = torch.full([length + 1], -1, dtype=torch.int64, device=x.device)
     source = source.scatter(0, target, order).narrow(0, 0, length)
     rows, scales = _fetched(x, source, k, scale, offset, quant_mode, experts - first)
-    index = _inverse(order)
+    index = inverse(order)
     went = torch.where(target < length, target, -1).index_select(0, index)
     rows = rows.reshape([expert_num, expert_capacity, -1]) if drop_pad_mode == 1 else rows
     told = counts.new_zeros([])
@@ -165,11 +165,11 @@ def _fetched(
 ) -> tuple[Tensor, Tensor]:
     """Rows of ``x`` by source (``row * k + choice``, -1 for none), and their scales."""
     row = torch.where(source < 0, -1, source // k)
-    values = _picked(x, row)
+    values = picked(x, row)
     if quant_mode == -1:
         if scale is None:
             return values, torch.zeros(row.shape, dtype=torch.float32, device=x.device)
-        return values, _picked(scale, row)
+        return values, picked(scale, row)
     wide = values.float()
     if quant_mode == 0:
         if scale is None or offset is None:
@@ -226,7 +226,7 @@ def moe_finalize_routing_v2(
     by_row = drop_pad_mode in (2, 3)
     index = expanded_row_idx.long()
     index = index.reshape(rows, choices) if by_row else index.reshape(choices, rows).t()
-    terms = _picked(flat, index.reshape(-1)).reshape(rows, choices, width)
+    terms = picked(flat, index.reshape(-1)).reshape(rows, choices, width)
     if bias is not None and expert_idx is not None:
         shift = bias.float().index_select(0, expert_idx.reshape(-1)).reshape(terms.shape)
         terms = terms + shift * (index >= 0).unsqueeze(-1).float()
@@ -271,5 +271,5 @@ def moe_re_routing(
         scales = per_token_scales.index_select(0, source)
     total = counts.sum(0)
     told = (total if expert_token_num_type else total.cumsum(0)).to(expert_token_num_per_rank.dtype)
-    index = _inverse(source) if idx_type else source
+    index = inverse(source) if idx_type else source
     return tokens.index_select(0, source), scales, index.int(), told

@@ -65,9 +65,14 @@ FAMILIES = (
     "npu_normalization",
     "npu_attention",
     "npu_kv_cache",
+    "npu_matmul",
+    "npu_grouped_matmul",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
+    "npu_moe_routing",
+    "npu_moe_tokens",
+    "npu_moe_gating",
     "npu_norm_quantization",
 )
 """Modules of this package that hold kernels, loaded on first use."""
