@@ -1,6 +1,7 @@
 // The Python module torchair._native: bindings only, one bind function per subsystem.
 #include <nanobind/nanobind.h>
 
+#include "cann/bindings.h"
 #include "host/bindings.h"
 #include "program/bindings.h"
 #include "runtime/bindings.h"
@@ -11,4 +12,5 @@ NB_MODULE(_native, module) {
   torchair::program::bind(module);
   torchair::runtime::bind(module);
   torchair::host::bind(module);
+  torchair::cann::bind(module);
 }

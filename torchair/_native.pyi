@@ -187,3 +187,91 @@ class runtime:  # a submodule
             """Writes a Chrome trace: the order of the tasks, not their times."""
 
     class TaskGroup: ...
+
+# ---------------------------------------------------------------- native/cann
+
+CannView: TypeAlias = tuple[int, int, int, list[int], bool]
+"""(address, bytes, number of ``ge::DataType``, sizes, whether it lies on the host)."""
+
+class CannLoadError(RuntimeError):
+    """CANN is not here or lacks functions; ``args`` is (what, what was looked for and where)."""
+
+class CannGraph:
+    """A graph that GE has compiled."""
+
+    @property
+    def is_static(self) -> bool | None:
+        """None where GE compiles at the first run."""
+    @property
+    def output_shapes(self) -> list[list[int]]: ...
+    @property
+    def memory(self) -> tuple[int, int, int]:
+        """Bytes of constants, of intermediate values, and of those values that may not move."""
+
+class CannOutput:
+    """A tensor on the device, whose memory goes back when this object dies."""
+
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def copy_to_host(self, target: int, nbytes: int) -> None: ...
+
+class CannEngine:
+    """The device, GE and its session. Nothing here holds the GIL while it waits."""
+
+    def __init__(
+        self,
+        folders: list[str],
+        device: int,
+        route: str,
+        owned: bool,
+        dump_config: str,
+        process_options: list[tuple[str, str]],
+        session_options: list[tuple[str, str]],
+    ) -> None: ...
+    def compile(self, model: bytes, options: list[tuple[str, str]]) -> CannGraph: ...
+    def run_on_host(
+        self,
+        graph: CannGraph,
+        inputs: list[CannView],
+        outputs: list[CannView],
+        aliases: list[tuple[int, int]],
+    ) -> list[CannOutput]:
+        """Copies the inputs to the device, runs and waits; Ctrl-C ends the wait."""
+    def run(
+        self,
+        graph: CannGraph,
+        stream: int,
+        allocate: Callable[[int, int], int],
+        free: Callable[[int], object],
+        inputs: list[CannView],
+        outputs: list[CannView],
+    ) -> list[CannOutput]:
+        """Queues a run on ``stream``; ``allocate`` takes bytes and the stream."""
+    def copy_output(self, output: CannOutput, target: int, nbytes: int, stream: int) -> None:
+        """Queues a copy on the device."""
+    def close(self) -> None:
+        """Undoes everything in order; a second call does nothing."""
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def soc_name(self) -> str: ...
+    @property
+    def libraries(self) -> list[tuple[str, str]]:
+        """(name, path) of CANN's libraries; no path where one was not loaded."""
+
+def cann_symbols() -> list[tuple[str, bool]]:
+    """Every function of CANN that may be called, and whether its route requires it."""
+
+def cann_load(folders: list[str]) -> str:
+    """Loads CANN's libraries and says where each was found."""
+
+def cann_open_device(folders: list[str], device: int, owned: bool) -> runtime.Device:
+    """The NPU as a device of ``runtime``; also ``runtime.Device("cann")`` from then on."""
+
+def cann_close_device() -> None: ...

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <mutex>
+#include <utility>
 
 namespace torchair::cann {
 namespace {
@@ -58,6 +60,11 @@ std::string recent_text(const AclFunctions& acl) {
   return text == nullptr ? "" : text;
 }
 
+// The device that this process uses, and how many AclUse there are.
+std::mutex use_mutex;
+std::weak_ptr<const Acl> used;
+int uses = 0;
+
 std::atomic<std::uint64_t> next_serial{1};
 thread_local std::uint64_t entered_serial = 0;
 
@@ -98,6 +105,32 @@ void Acl::close() const noexcept {
     report(call().aclrtResetDevice(device_), "aclrtResetDevice");
   if (initialized_)
     report(call().aclFinalize(), "aclFinalize");
+}
+
+AclUse::AclUse(std::shared_ptr<const Library> library, int device, bool owned) {
+  const std::lock_guard lock(use_mutex);
+  const std::shared_ptr<const Acl> found = uses > 0 ? used.lock() : nullptr;
+  if (found != nullptr && found->device() != device)
+    throw runtime::Error(Code::kInvalidDeviceId, "device " + std::to_string(device),
+                         "this process uses device " + std::to_string(found->device()));
+  acl_ = found != nullptr ? found : std::make_shared<const Acl>(std::move(library), device, owned);
+  acl_->enter_thread();
+  used = acl_;
+  ++uses;
+}
+
+AclUse& AclUse::operator=(AclUse&& other) noexcept {
+  AclUse last;
+  last.acl_ = std::exchange(acl_, std::exchange(other.acl_, nullptr));
+  return *this;
+}
+
+AclUse::~AclUse() {
+  if (acl_ == nullptr)
+    return;
+  const std::lock_guard lock(use_mutex);
+  if (--uses == 0)
+    acl_->close();
 }
 
 std::string Acl::soc_name() const {

@@ -35,6 +35,7 @@ public:
   // Resets the device and ends ACL, when owned. Memory that is freed later is gone already. A
   // second call does nothing.
   void close() const noexcept;
+  bool closed() const noexcept { return closed_; }
 
   const Library& library() const noexcept { return *library_; }
   const AclFunctions& call() const noexcept { return library_->acl(); }
@@ -68,6 +69,22 @@ private:
   bool initialized_ = false; // by this object
   mutable std::atomic<bool> closed_{false};
   std::uint64_t serial_;
+};
+
+// A share in the process's use of a device. The last one that goes closes the Acl, though streams
+// and memory may still hold the object.
+class AclUse {
+public:
+  AclUse() = default;
+  // Joins the use of `device` in this process, or begins it; arguments as Acl's.
+  AclUse(std::shared_ptr<const Library> library, int device, bool owned);
+  AclUse(AclUse&& other) noexcept = default;
+  AclUse& operator=(AclUse&& other) noexcept;
+  ~AclUse();
+  const std::shared_ptr<const Acl>& get() const noexcept { return acl_; }
+
+private:
+  std::shared_ptr<const Acl> acl_;
 };
 
 // "ACL_ERROR_RT_MEMORY_ALLOCATION" for 207001; empty for a code without a name here.

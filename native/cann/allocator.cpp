@@ -109,6 +109,11 @@ std::size_t CachingAllocator::bytes_reserved() const {
   return reserved_;
 }
 
+bool CachingAllocator::owns(const void* address) const {
+  const std::lock_guard lock(mutex_);
+  return used_.contains(const_cast<void*>(address));
+}
+
 std::size_t CachingAllocator::bytes_in_use() const {
   const std::lock_guard lock(mutex_);
   return in_use_;

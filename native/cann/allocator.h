@@ -34,6 +34,7 @@ public:
   void free(void* address) noexcept override;
   std::size_t bytes_reserved() const override;
   std::size_t bytes_in_use() const;
+  bool owns(const void* address) const; // given out and not freed
   std::size_t bytes_peak() const;
 
 private:

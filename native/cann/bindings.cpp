@@ -7,8 +7,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <tuple>
+#include <utility>
 
+#include "cann/device.h"
 #include "cann/host_run.h"
+#include "runtime/bindings.h"
 
 namespace nb = nanobind;
 
@@ -93,10 +96,10 @@ void check_signals() {
 class PythonEngine {
 public:
   PythonEngine(std::vector<std::string> folders, int device, const std::string& route, bool owned,
-               OptionList process, OptionList session) {
+               std::string dump_config, OptionList process, OptionList session) {
     const nb::gil_scoped_release no_gil;
-    engine_ = Engine::open(
-        {std::move(folders), device, parse(route), owned, std::move(process), std::move(session)});
+    engine_ = Engine::open({std::move(folders), device, parse(route), owned, std::move(dump_config),
+                            std::move(process), std::move(session)});
   }
   PythonEngine(const PythonEngine&) = delete;
   PythonEngine& operator=(const PythonEngine&) = delete;
@@ -181,6 +184,26 @@ private:
   std::shared_ptr<Engine> engine_;
 };
 
+// The device of the runtime interface; one at a time in a process.
+std::shared_ptr<NpuDevice>& npu_device() {
+  static auto* const device = new std::shared_ptr<NpuDevice>; // streams may outlive statics
+  return *device;
+}
+
+runtime::Handle<runtime::Device> open_device(const std::vector<std::string>& folders, int device,
+                                             bool owned) {
+  const nb::gil_scoped_release no_gil;
+  if (npu_device() == nullptr)
+    npu_device() = std::make_shared<NpuDevice>(AclUse(Library::open(folders), device, owned));
+  return runtime::Handle<runtime::Device>(npu_device());
+}
+
+void close_device() {
+  const nb::gil_scoped_release no_gil;
+  if (const std::shared_ptr<NpuDevice> last = std::exchange(npu_device(), nullptr))
+    last->close();
+}
+
 // CannLoadError(what: str, found: str)
 void bind_load_error(nb::module_& module) {
   static nb::handle type; // borrowed: the module holds it for the life of the process
@@ -251,11 +274,27 @@ void bind(nb::module_& module) {
   bind_load_error(module);
   bind_results(module);
   module.def("cann_symbols", &symbols);
+  module.def("cann_open_device", &open_device, nb::arg("folders"), nb::arg("device"),
+             nb::arg("owned"));
+  module.def("cann_close_device", &close_device);
+  runtime::add_device("cann", []() -> std::shared_ptr<runtime::Device> {
+    if (npu_device() == nullptr)
+      throw std::runtime_error("the cann device is not open: call "
+                               "torchair.backend_ge.cann.process.open_device() first");
+    return npu_device();
+  });
+  module.def(
+      "cann_load",
+      [](const std::vector<std::string>& folders) {
+        const nb::gil_scoped_release no_gil;
+        return Library::open(folders)->report();
+      },
+      nb::arg("folders"));
   nb::class_<PythonEngine>(module, "CannEngine")
-      .def(nb::init<std::vector<std::string>, int, const std::string&, bool, OptionList,
-                    OptionList>(),
+      .def(nb::init<std::vector<std::string>, int, const std::string&, bool, std::string,
+                    OptionList, OptionList>(),
            nb::arg("folders"), nb::arg("device"), nb::arg("route"), nb::arg("owned"),
-           nb::arg("process_options"), nb::arg("session_options"))
+           nb::arg("dump_config"), nb::arg("process_options"), nb::arg("session_options"))
       .def("compile", &PythonEngine::compile, nb::arg("model"), nb::arg("options"))
       .def("run_on_host", &PythonEngine::run_on_host, nb::arg("graph"), nb::arg("inputs"),
            nb::arg("outputs"), nb::arg("aliases"))

@@ -27,8 +27,7 @@ public:
   CxxSession(std::shared_ptr<const Library> library, const OptionList& process,
              const OptionList& session, bool owned)
       : library_(std::move(library)), owned_(owned) {
-    if (owned_)
-      check(ge().initialize(make_options(ge(), process)), "ge::GEInitialize");
+    check(ge().initialize(make_options(ge(), process)), "ge::GEInitialize");
     ge().session_create(&session_, make_options(ge(), session));
   }
 

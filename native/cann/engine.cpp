@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <future>
+#include <utility>
 
 namespace torchair::cann {
 namespace {
@@ -101,14 +102,38 @@ std::shared_ptr<Engine> Engine::open(const EngineOptions& options) {
 
 Engine::Engine(const EngineOptions& options) : process_(getpid()) {
   const std::shared_ptr<const Library> library = Library::open(options.folders);
-  acl_ = std::make_shared<const Acl>(library, options.device, options.owned);
-  session_ = open_session(library, options.route, options.process, options.session, options.owned);
-  route_ = session_->route();
-  stream_ = acl_->create_stream(0);
-  allocator_ = std::make_shared<CachingAllocator>(acl_);
+  use_ = AclUse(library, options.device, options.owned);
+  acl_ = use_.get();
+  try {
+    if (!options.dump_config.empty())
+      start_dump(options.dump_config);
+    session_ =
+        open_session(library, options.route, options.process, options.session, options.owned);
+    route_ = session_->route();
+    stream_ = acl_->create_stream(0);
+    allocator_ = std::make_shared<CachingAllocator>(acl_);
+  } catch (...) {
+    end_dump();
+    throw;
+  }
 }
 
 Engine::~Engine() { close(); }
+
+void Engine::start_dump(const std::string& config) {
+  const AclFunctions& acl = acl_->call();
+  if (acl.aclmdlInitDump == nullptr || acl.aclmdlSetDump == nullptr ||
+      acl.aclmdlFinalizeDump == nullptr)
+    throw LoadError("this CANN cannot dump by a configuration file", acl_->library().report());
+  acl_->check(acl.aclmdlInitDump(), "aclmdlInitDump");
+  acl_->check(acl.aclmdlSetDump(config.c_str()), "aclmdlSetDump");
+  dumps_ = true;
+}
+
+void Engine::end_dump() noexcept {
+  if (std::exchange(dumps_, false))
+    acl_->report(acl_->call().aclmdlFinalizeDump(), "aclmdlFinalizeDump");
+}
 
 void Engine::check_usable() const {
   if (getpid() != process_)
@@ -171,10 +196,11 @@ void Engine::close() noexcept {
   for (const auto& [stream, allocator] : registered_)
     try_to("returning an allocator", [&] { session_->unregister_allocator(stream); });
   registered_.clear();
+  end_dump();
   session_.reset();
   acl_->report(acl_->call().aclrtDestroyStream(stream_), "aclrtDestroyStream");
   allocator_.reset();
-  acl_->close();
+  use_ = {};
 }
 
 } // namespace torchair::cann

@@ -24,8 +24,9 @@ struct EngineOptions {
   std::vector<std::string> folders; // where CANN's libraries may be
   int device = 0;
   Route route = Route::kAuto;
-  bool owned = true;  // false: torch_npu starts and ends ACL and GE
-  OptionList process; // for GEInitialize
+  bool owned = true;       // false: torch_npu starts and ends ACL and GE
+  std::string dump_config; // ACL's dump configuration, a JSON file; empty: none
+  OptionList process;      // for GEInitialize
   OptionList session;
 };
 
@@ -95,9 +96,12 @@ public:
 private:
   friend class CompiledGraph;
   explicit Engine(const EngineOptions& options);
+  void start_dump(const std::string& config);
+  void end_dump() noexcept;
   void use_allocator(void* stream, const std::shared_ptr<Allocator>& allocator);
   void forget(CompiledGraph* graph) noexcept;
 
+  AclUse use_;
   std::shared_ptr<const Acl> acl_;
   Handle stream_ = nullptr;
   std::mutex stream_mutex_;
@@ -106,7 +110,8 @@ private:
   const char* route_ = "";
   pid_t process_;
   std::atomic<bool> closed_{false};
-  std::mutex mutex_; // of the next two
+  std::mutex mutex_; // of the next three
+  bool dumps_ = false;
   std::uint32_t next_id_ = 0;
   std::set<CompiledGraph*> graphs_;
   std::mutex allocators_mutex_; // of the next one

@@ -32,6 +32,9 @@ enum class Need { kRuntime, kCapture, kGraph, kSession, kWrapper, kOptional };
   F(aclrtGetDevice, kRuntime, AclStatus(std::int32_t*))                                             \
   F(aclrtGetDeviceCount, kRuntime, AclStatus(std::uint32_t*))                                       \
   F(aclrtGetSocName, kOptional, const char*())                                                      \
+  F(aclmdlInitDump, kOptional, AclStatus())                                                         \
+  F(aclmdlSetDump, kOptional, AclStatus(const char*))                                               \
+  F(aclmdlFinalizeDump, kOptional, AclStatus())                                                     \
   F(aclrtSynchronizeDevice, kRuntime, AclStatus())                                                  \
   F(aclrtCreateStreamWithConfig, kRuntime, AclStatus(Handle*, std::uint32_t, std::uint32_t))        \
   F(aclrtDestroyStream, kRuntime, AclStatus(Handle))                                                \

@@ -87,8 +87,8 @@ public:
 
 // Starts GE in this process with `process` options, and a session with `session` options.
 //
-// `owned` is false when torch_npu starts and ends GE. Throws LoadError when the route is not
-// possible here, GeError when GE fails.
+// Starting GE where torch_npu has started it does nothing; `owned` is false then, and torch_npu
+// ends it. Throws LoadError when the route is not possible here, GeError when GE fails.
 std::unique_ptr<GeSession> open_session(std::shared_ptr<const Library> library, Route route,
                                         const OptionList& process, const OptionList& session,
                                         bool owned);

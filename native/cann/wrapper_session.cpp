@@ -28,11 +28,9 @@ public:
   WrapperSession(std::shared_ptr<const Library> library, const OptionList& process,
                  const OptionList& session, bool owned)
       : library_(std::move(library)), owned_(owned) {
-    if (owned_) {
-      const OptionArrays options(process);
-      check(ge().wrapper_initialize(options.keys.data(), options.values.data(), options.size),
-            "GeApiWrapper_GEInitialize");
-    }
+    const OptionArrays starting(process);
+    check(ge().wrapper_initialize(starting.keys.data(), starting.values.data(), starting.size),
+          "GeApiWrapper_GEInitialize");
     const OptionArrays options(session);
     session_ =
         ge().wrapper_session_create(options.keys.data(), options.values.data(), options.size);

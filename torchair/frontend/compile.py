@@ -15,6 +15,7 @@ from xdsl.dialects.func import FuncOp
 from torchair.backend_ge.emit import emit, serialize
 from torchair.backend_ge.engines import Executable, get_engine
 from torchair.config import Snapshot
+from torchair.config.ge_keys import local_and_global
 from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.fx_import import import_graph
@@ -188,6 +189,7 @@ def _dump_graph(dump: StageDump, model: Any, module: ModuleOp) -> None:
 
 def _engine_options(config: Snapshot) -> dict[str, Any]:
     return {
+        "ge.options": local_and_global(config, config.mode),
         "host.max_programs": config.host.max_programs,
         "host.threads": config.host.threads,
     }

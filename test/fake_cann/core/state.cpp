@@ -116,6 +116,8 @@ extern "C" int fake_aclFinalize() {
     return breach(kUninitialized, "aclFinalize without aclInit");
   if (state().device.references > 0)
     breach(kOk, "aclFinalize before aclrtResetDevice");
+  if (state().device.dumps)
+    breach(kOk, "aclFinalize before aclmdlFinalizeDump");
   for (const auto& leak : {live_ge(), live_capture(), live_acl()})
     for (const std::string& text : leak)
       breach(kOk, "alive at aclFinalize: " + text);
@@ -164,6 +166,31 @@ extern "C" int fake_aclrtGetDevice(std::int32_t* device) {
   const Lock lock = locked();
   FAKE_CALL("aclrtGetDevice");
   *device = 0;
+  return kOk;
+}
+
+extern "C" int fake_aclmdlInitDump() {
+  const Lock lock = locked();
+  FAKE_CALL("aclmdlInitDump");
+  if (std::exchange(state().device.dumps, true))
+    return breach(kRepeatInitialize, "aclmdlInitDump a second time");
+  return kOk;
+}
+
+extern "C" int fake_aclmdlSetDump(const char* path) {
+  const Lock lock = locked();
+  FAKE_CALL("aclmdlSetDump");
+  if (!state().device.dumps || path == nullptr)
+    return breach(kParamInvalid, "aclmdlSetDump before aclmdlInitDump");
+  state().device.dump_config = path;
+  return kOk;
+}
+
+extern "C" int fake_aclmdlFinalizeDump() {
+  const Lock lock = locked();
+  FAKE_CALL("aclmdlFinalizeDump", true);
+  if (!std::exchange(state().device.dumps, false))
+    return breach(kParamInvalid, "aclmdlFinalizeDump without aclmdlInitDump");
   return kOk;
 }
 

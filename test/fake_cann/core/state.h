@@ -93,6 +93,8 @@ struct Device {
   bool initialized = false;
   bool lost = false;
   int references = 0; // aclrtSetDevice without aclrtResetDevice
+  bool dumps = false;
+  std::string dump_config;
   std::uint64_t memory_limit = 0;
   std::uint64_t memory_used = 0;
   std::map<const void*, std::uint64_t> memory;
