@@ -176,3 +176,22 @@ def test_higher_order_operators_do_not_stop_the_report() -> None:
 def test_errors_of_the_model_are_raised() -> None:
     with pytest.raises(Exception, match="same reduction dim"):
         torchair.explain(lambda x: x @ x, torch.ones(2, 3))
+
+
+def test_operators_that_write_their_arguments() -> None:
+    def bump(x: torch.Tensor) -> None:
+        x.add_(1)
+
+    LIBRARY.define("bump(Tensor(a!) x) -> ()")
+    LIBRARY.impl("bump", bump, "CPU")
+    torch.library.register_fake("unit_explain::bump", lambda x: None, lib=LIBRARY)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        torch.ops.unit_explain.bump(y)
+        return y + 1
+
+    found = torchair.explain(model, torch.ones(2, 3))
+    assert find(found, "unit_explain.bump.default").status == "unsupported"
+    assert find(found, "aten.mul.Tensor").status == "converted"
+    assert not any("auto_functionalized" in item.target for item in found.operators)

@@ -125,6 +125,17 @@ def test_calls_are_judged_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
         registry.converters().pop("unit_summary.missing")
 
 
+def test_no_summary_where_graphs_are_captured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = summary_config()
+    config.mode = "reduce-overhead"
+    run, backend = compiled(torch.relu, config)
+    assert torch.equal(run(torch.ones(3)), torch.ones(3))
+    assert len(backend.reports) == 1 and not read_summaries(tmp_path)
+
+
 def test_training_writes_two_summaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     layer = torch.nn.Linear(3, 2)

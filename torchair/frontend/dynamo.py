@@ -19,7 +19,7 @@ from torchair.frontend.gears import gears_of_graph, guard_gears
 from torchair.frontend.internal_formats import formats_of_inputs, mark_formats
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
-from torchair.frontend.pass_control_hooks import run_hooks
+from torchair.frontend.pass_control_hooks import POST_PASS, PRE_PASS, run_hook
 from torchair.frontend.reduce_overhead import capture_fx_graph
 from torchair.frontend.report import CompileReport
 from torchair.frontend.summary import write_summary
@@ -62,9 +62,10 @@ class NpuFxCompiler:
 
 
 def prepare_graph(gm: GraphModule, example_inputs: Any, config: Snapshot, role: str) -> None:
-    """What is done to every AOT graph before its import: the user's hooks, then our own changes."""
-    run_hooks(gm, example_inputs, config)
+    """What is done to every AOT graph before its import: our own changes between the user's."""
+    run_hook(PRE_PASS, gm, example_inputs, config)
     expand_auto_functionalized(gm)
+    run_hook(POST_PASS, gm, example_inputs, config)
     if role != "backward":
         mark_formats(gm)
 

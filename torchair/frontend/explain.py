@@ -249,8 +249,7 @@ class _ExplainingBackend(NpuBackend):
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         def report(gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
-            prepare_graph(gm, example_inputs, config, role)
-            self.found.graphs.append(_graph_report(gm, config, role))
+            self.found.graphs.append(_graph_report(gm, example_inputs, config, role))
             for use in operator_uses(gm):
                 self._merge(use)
             return _eager(gm)
@@ -284,9 +283,10 @@ def _break_text(reason: str) -> str:
     return f"{title}: {told[0].removeprefix('Explanation: ')}" if told else title
 
 
-def _graph_report(gm: GraphModule, config: Snapshot, role: str) -> GraphReport:
+def _graph_report(gm: GraphModule, example_inputs: Any, config: Snapshot, role: str) -> GraphReport:
     report = GraphReport(role, sum(node.op == "call_function" for node in gm.graph.nodes))
     try:
+        prepare_graph(gm, example_inputs, config, role)
         module = import_graph(gm, plan_outputs(gm).computed).module
         run_passes(make_context(), module, selected_passes(config, pipelines.MAX_AUTOTUNE))
         report.ge_nodes = len(list(ge_operators(module)))

@@ -1,7 +1,7 @@
 """The user's FX passes: ``config.post_grad_custom_pre_pass`` and ``post_grad_custom_post_pass``.
 
-Both are called as ``f(graph_module, example_inputs, config)`` on the AOT graph, before it is
-imported, the post pass last; what they return is ignored. They may edit the graph in place: nodes
+Both are called as ``f(graph_module, example_inputs, config)`` on the AOT graph, before and after
+torchair's own changes to it; what they return is ignored. They may edit the graph in place: nodes
 that they add without ``meta["val"]`` get it by running the node on the fake values of its
 arguments.
 """
@@ -23,22 +23,22 @@ from torchair.config import Snapshot
 from torchair.core.utils import logger
 from torchair.errors import ConversionError, TorchairError
 
-HOOKS = ("post_grad_custom_pre_pass", "post_grad_custom_post_pass")
+PRE_PASS = "post_grad_custom_pre_pass"
+POST_PASS = "post_grad_custom_post_pass"
 
 
-def run_hooks(gm: GraphModule, example_inputs: Any, config: Snapshot) -> None:
-    """Run the configured hooks on a graph.
+def run_hook(name: str, gm: GraphModule, example_inputs: Any, config: Snapshot) -> None:
+    """Run a hook on a graph if it is configured.
+
+    Args:
+        name: ``PRE_PASS`` or ``POST_PASS``.
 
     Raises:
-        ConversionError: a hook left a malformed graph, or a node without a value.
+        ConversionError: the hook left a malformed graph, or a node without a value.
     """
-    for name in HOOKS:
-        hook = config[name]
-        if hook is not None:
-            _run_hook(name, hook, gm, example_inputs, config)
-
-
-def _run_hook(name: str, hook: Any, gm: GraphModule, example_inputs: Any, config: Snapshot) -> None:
+    hook = config[name]
+    if hook is None:
+        return
     logger.debug("graph before %s:\n%s", name, gm.graph)
     try:
         hook(gm, example_inputs, config)

@@ -11,13 +11,16 @@ import io
 import os
 import warnings
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch.fx import GraphModule
 
+from torchair.errors import UnsupportedOpError
 from torchair.frontend.artifacts import write_text
+from torchair.frontend.auto_functionalized import expand_auto_functionalized
 from torchair.frontend.explain_calls import OperatorUse, operator_uses
 
 COLUMNS = ("目标函数", "函数类型", "支持状态", "调用次数", "输入统计", "输出统计")
@@ -36,6 +39,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 def summary_text(graph_module: GraphModule) -> str:
     """The CSV of one graph, a row per operator in order of first use."""
+    with suppress(UnsupportedOpError):  # what cannot be expanded is a row like any other
+        expand_auto_functionalized(graph_module)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
