@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch._C._dynamo.guards import TensorGuards
 from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import _disable_current_modes
 
 from torchair.backend_ge.runtime import host_values
 from torchair.backend_ge.runtime.aten_graph import Argument, AtenGraph
@@ -152,6 +153,12 @@ class CapturedGraph:
         Raises:
             EngineError: naming the operator and the source line.
         """
+        if torch._C._len_torch_dispatch_stack():  # a mode would see, and change, every call
+            with _disable_current_modes():
+                return self._run(arguments)
+        return self._run(arguments)
+
+    def _run(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         inputs = [arguments[position] for position in self._positions]
         capture = self._find(inputs, arguments)
         if capture is None:
