@@ -27,7 +27,7 @@ extra = {m for m in set(sys.modules) - before if not m.startswith("torchair")}
 assert not extra, extra
 npu = "torchair.frontend.npu_operators"  # the table that gives torch.ops.npu its schemas
 loaded = {m for m in sys.modules if m.startswith(("torchair.frontend.", "torchair.backend_ge"))}
-assert loaded <= {npu, npu + ".registry"}, loaded
+assert loaded <= {npu, npu + ".registry", npu + ".functionalization"}, loaded
 assert hasattr(torch.ops.npu, "npu_rms_norm")
 """
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from torchair.errors import ConfigError
+from torchair.frontend.npu_operators.functionalization import define_functionalization
 
 NAMESPACE = "npu"
 SCHEMAS = Path(__file__).parents[2] / "dialects" / "aten" / "npu_table.txt"
@@ -242,6 +243,7 @@ def define_operators() -> None:
             library.impl(name, _late(family, name), "CompositeExplicitAutograd")
             if name in DIFFERENTIABLE:
                 _define_gradient(library, family, name)
+    define_functionalization(library, NAMESPACE, [schemas[name] for name in operators()])
 
 
 def _schemas() -> dict[str, str]:
