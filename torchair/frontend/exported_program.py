@@ -16,6 +16,7 @@ from xdsl.dialects.func import FuncOp
 from torchair.backend_ge.emit import emit, serialize
 from torchair.backend_ge.engines import get_engine
 from torchair.config import CompilerConfig
+from torchair.config.ge_keys import local_and_global
 from torchair.errors import ConfigError
 from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
@@ -132,7 +133,10 @@ class CompiledProgram:
         ]
         self._in_spec = program.call_spec.in_spec
         self._out_spec = program.call_spec.out_spec
-        options = {"host.max_programs": snapshot.host.max_programs}
+        options = {
+            "ge.options": local_and_global(snapshot, snapshot.mode),
+            "host.max_programs": snapshot.host.max_programs,
+        }
         self._executable = get_engine(snapshot.engine).compile(data, options)
 
     @staticmethod
