@@ -22,23 +22,6 @@ from torchair.ir import element_types, interned
 from torchair.ir.schema import REQUIRED_VALUE, Role, Schema
 from torchair.passes.convert_aten_to_ge.geometry import is_value
 
-_TORCH_TYPES = {
-    0: "uint8",
-    1: "int8",
-    2: "int16",
-    3: "int32",
-    4: "int64",
-    5: "float16",
-    6: "float32",
-    7: "float64",
-    11: "bool",
-    15: "bfloat16",
-    23: "float8_e5m2",
-    24: "float8_e4m3fn",
-    44: "float8_e8m0",
-}
-"""Numbers of torch's scalar types, which torch_npu's integer ``dtype`` arguments hold."""
-
 
 def listed(name: str) -> str:
     """Schema of an operator of torch_npu, namespace included, as the table has it."""
@@ -112,7 +95,7 @@ def _argument(value: Any, role: Role, is_tensor: bool) -> Any:
 def _refuse_others(name: str, named: Mapping[str, Any], used: Collection[str]) -> None:
     for parameter in _schema(name).parameters:
         value = named.get(parameter.name)
-        if parameter.name in used or value is None or value is REQUIRED_VALUE:
+        if parameter.name in used or value is None or value == [] or value is REQUIRED_VALUE:
             continue
         if is_value(value) or value != parameter.default:
             raise ConversionError(
@@ -127,20 +110,3 @@ def ge_type(out: Attribute) -> int:
     """``ge::DataType`` number of a result's element type."""
 
     return dtypes.BY_NAME[element_types.to_name(interned.element_type(out))].ge
-
-
-def ge_type_of_torch(number: int | None, default: int) -> int:
-    """``ge::DataType`` number of a torch type number.
-
-    Raises:
-        ConversionError: the number is not a type of torch's own.
-    """
-    if number is None:
-        return default
-    if number not in _TORCH_TYPES:
-        raise ConversionError(
-            "this number is not one of torch's data types",
-            expected=", ".join(f"{k} ({v})" for k, v in _TORCH_TYPES.items()),
-            found=number,
-        )
-    return dtypes.BY_NAME[_TORCH_TYPES[number]].ge

@@ -89,8 +89,8 @@ def weight_quant_batch_matmul_v2(
 ) -> Tensor:
     """``x ((weight + antiquant_offset) antiquant_scale) + bias``.
 
-    The result is int8 when ``quant_scale`` is given. Scales and offsets are one number, one per column, or ``[groups, columns]`` where a group is
-    ``antiquant_group_size`` rows of the weight.
+    The result is int8 when ``quant_scale`` is given. Scales and offsets are one number, one per
+    column, or ``[groups, columns]`` of ``antiquant_group_size`` rows of the weight each.
     """
     wide = antiquant(
         _turned(weight, transpose_weight), antiquant_scale, antiquant_offset, antiquant_group_size
