@@ -30,7 +30,7 @@ class CompilerConfig(OptionGroup):
     numerics = groups.choice(
         ("fast", "eager"),
         "fast",
-        "With eager only exact passes run, so that results equal eager PyTorch bit by bit.",
+        "With eager only exact passes run: those that keep every bit of the results.",
         own=True,
     )
     streams = Option(
