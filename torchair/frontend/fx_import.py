@@ -85,10 +85,9 @@ _SYM_OPS: dict[Callable[..., Any], str] = {
     torch.sym_sum: "sym.sum",
 }
 _SYM_OPS[operator.floordiv] = "sym.floordiv"
-for _root in ("_sym_sqrt", "sym_sqrt"):
-    if hasattr(torch, _root):
-        _SYM_OPS[getattr(torch, _root)] = "sym.sqrt"
-
+for _name, _target in (("_sym_sqrt", "sqrt"), ("sym_sqrt", "sqrt"), ("_sym_log2", "log2")):
+    if hasattr(torch, _name):
+        _SYM_OPS[getattr(torch, _name)] = f"sym.{_target}"
 
 _ALIASES: dict[Any, Any] = {
     torch.ops.aten.true_divide.Tensor: torch.ops.aten.div.Tensor,

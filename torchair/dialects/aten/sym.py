@@ -21,7 +21,7 @@ _BINARY = [
     "bitwise_or",
 ]
 _COMPARE = ["eq", "ne", "lt", "le", "gt", "ge", "and", "or"]
-_UNARY = ["neg", "abs", "floor", "ceil", "trunc", "round", "sqrt", "float", "int", "not"]
+_UNARY = ["neg", "abs", "floor", "ceil", "trunc", "round", "sqrt", "log2", "float", "int", "not"]
 
 SCHEMAS: dict[str, str] = {
     **{f"sym.{op}": f"sym::{op}(Scalar a, Scalar b) -> Scalar" for op in (*_BINARY, *_COMPARE)},

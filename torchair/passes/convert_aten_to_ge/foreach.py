@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torchair.dialects.ge import builder as ge
+from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.creation import filled_like
 from torchair.passes.convert_aten_to_ge.elementwise import (
     add,
@@ -110,6 +112,12 @@ def _register_fused(name: str, function: Callable[..., Any]) -> None:
     @converts(f"_foreach_{name}.ScalarList({tensors}, Scalar[] scalars) -> Tensor[]")
     def _(self: Any, tensor1: Any, tensor2: Any, scalars: Any, out: Any) -> Any:
         return _each(_scaled, out, self, tensor1, tensor2, scalars)
+
+    @converts(f"_foreach_{name}.Tensor({tensors}, Tensor scalars) -> Tensor[]")
+    def _(self: Any, tensor1: Any, tensor2: Any, scalars: Any, out: Any) -> Any:
+        scalar = interned.tensor([], ge.element(scalars))
+        factors = ge.Unpack(scalars, num=len(self), axis=0, out=[scalar] * len(self))
+        return _each(_scaled, out, self, tensor1, tensor2, list(factors))
 
     def _scaled(self: Any, first: Any, second: Any, value: Any, out: Any) -> Any:
         return function(self, first, second, out, value)

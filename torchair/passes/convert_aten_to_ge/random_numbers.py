@@ -69,7 +69,10 @@ def _draw_complex(
 
 
 def _register_distribution(name: str, op: str) -> None:
-    @converts(f"{name}(SymInt[] size, *, {_OPTIONS}) -> Tensor")
+    @converts(
+        f"{name}(SymInt[] size, *, {_OPTIONS}) -> Tensor",
+        f"{name}.generator(SymInt[] size, *, Generator? generator, {_OPTIONS}) -> Tensor",
+    )
     def _(size: Any, out: Any, dtype: Any = None) -> Any:
         return _draw(op, size, out)
 

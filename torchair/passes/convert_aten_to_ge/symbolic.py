@@ -129,6 +129,7 @@ _unary("trunc", _cast)
 _unary("int", _cast)
 _unary("float", _cast)
 _unary("sqrt", lambda a, out: ge.Sqrt(operand(a, interned.f64), out=out))
+_unary("log2", lambda a, out: ge.Log(operand(a, interned.f64), base=2.0, out=out))
 _unary("not", lambda a, out: ge.LogicalNot(operand(a, interned.i1), out=out))
 
 
