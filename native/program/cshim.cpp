@@ -97,7 +97,7 @@ void prepare_worker_thread() {
   if (prepared)
     return;
   prepared = true;
-  check(cshim().set_grad_mode(false));
+  cshim().set_grad_mode(false);
   std::uint32_t n_threads = 0;
   check(cshim().num_threads(&n_threads));
   static const auto exclude = reinterpret_cast<void (*)(std::uint16_t, bool)>(

@@ -51,7 +51,7 @@ struct CShim {
                                 std::int32_t dtype, std::int32_t device_type,
                                 std::int32_t device_index, TensorHandle*);
   std::size_t (*element_size)(std::int32_t dtype);
-  ErrorCode (*set_grad_mode)(bool);
+  void (*set_grad_mode)(bool);
   ErrorCode (*num_threads)(std::uint32_t*);
   std::int32_t cpu;     // the device type
   std::int32_t strided; // the layout

@@ -230,12 +230,8 @@ def _is_placed_view(
     traced: AtenCall, call: LoweredCall, results: Sequence[int], facts: _Facts, known: set[int]
 ) -> bool:
     """Whether the call does nothing but view one value whose place is known."""
-    schema = schema_of(traced.op)
-    if any(returned.writes or not returned.aliases for returned in schema.returns):
-        return False
-    if any(argument.writes for argument in schema.arguments):
-        return False
-    if schema.name in _ABSOLUTE_VIEWS or len(call.operands) != 1:
+    is_view = bool(getattr(traced.op, "is_view", False))
+    if not is_view or schema_of(traced.op).name in _ABSOLUTE_VIEWS or len(call.operands) != 1:
         return False
     (base,) = call.operands
     return base in known and all(facts.root[value] == facts.root[base] for value in results)
