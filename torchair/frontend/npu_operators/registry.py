@@ -92,6 +92,20 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_weight_quant_batchmatmul",
         "npu_ffn",
     ),
+    "matmul_fusions": (
+        "npu_transpose_batchmatmul",
+        "npu_transpose_quant_batchmatmul",
+        "npu_quant_matmul_dequant",
+        "npu_quant_grouped_matmul_dequant",
+        "npu_quant_matmul_reduce_sum",
+        "npu_fused_matmul",
+        "npu_batch_gather_matmul",
+        "npu_batch_gather_matmul_",
+        "npu_grouped_matmul_finalize_routing",
+        "npu_grouped_matmul_swiglu_quant",
+        "npu_grouped_matmul_swiglu_quant_v2",
+        "npu_quant_conv2d",
+    ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",
@@ -140,6 +154,17 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_moe_token_permute_grad",
         "npu_moe_token_unpermute",
         "npu_moe_token_unpermute_grad",
+    ),
+    "rope_cache": (
+        "npu_apply_rotary_pos_emb",
+        "npu_interleave_rope",
+        "npu_kv_rmsnorm_rope_cache",
+        "npu_kv_rmsnorm_rope_cache_v2",
+        "npu_kv_rmsnorm_rope_cache_v2_functional",
+        "npu_qkv_rms_norm_rope_cache",
+        "npu_qkv_rms_norm_rope_cache_functional",
+        "npu_rope_quant_kvcache",
+        "npu_dequant_rope_quant_kvcache",
     ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
