@@ -35,6 +35,7 @@ _MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "tools")
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
 __all__ += ["register_update_slots", "reset"]  # pyright: ignore
+__all__ += ["bisect", "explain"]  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:

@@ -236,6 +236,11 @@ def test_a_wrong_decomposition_is_reported() -> None:
     assert "tracing or a decomposition changes the model" in str(found)
 
 
+def test_nothing_compiled_is_said() -> None:
+    found = torchair.bisect(torch.nn.LSTM(2, 3), torch.ones(1, 1, 2))
+    assert str(found) == "nothing is compiled: torchair.explain tells why"
+
+
 def test_tolerance() -> None:
     @pattern("aten.mul.Tensor")
     def nearly(op: Any, rewriter: Rewriter) -> None:

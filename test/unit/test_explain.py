@@ -61,7 +61,7 @@ def test_text_is_a_table_with_the_failures_in_full() -> None:
 
     text = str(torchair.explain(model, torch.ones(2, 3)))
     lines = text.splitlines()
-    assert lines[0] == "1 graphs, 0 graph breaks: NOT everything is supported"
+    assert lines[0] == "1 graph, 0 graph breaks: NOT everything is supported"
     assert lines[1] == "  graph 0 (inference): 2 FX calls, cannot be compiled"
     assert re.fullmatch(r"status +calls +operator +becomes +source", lines[3])
     assert re.fullmatch(rf"converted +1 +aten\.relu\.default +Relu +{line_of(model)}", lines[4])
@@ -110,6 +110,19 @@ def test_graph_breaks_are_listed_with_their_reason() -> None:
     assert "graph_break" in broken.reason
     assert [graph.fx_nodes for graph in found.graphs] == [1, 1]
     assert f"graph break at {line_of(model, 2)}" in str(found)
+
+
+def test_what_dynamo_does_not_compile_at_all_is_no_success() -> None:
+    found = torchair.explain(torch.nn.LSTM(2, 3), torch.ones(1, 1, 2))
+    assert not found.supported and not found.graphs
+    assert "LSTM" in found.breaks[0].reason
+    assert str(found).startswith("0 graphs, 1 graph break: NOTHING is compiled")
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x.unique()
+
+    (broken,) = torchair.explain(model, torch.ones(3)).breaks
+    assert broken.source == line_of(model) and "_unique2" in broken.reason
 
 
 def test_a_converter_that_refuses_some_calls() -> None:

@@ -89,9 +89,12 @@ class Bisection:
         return bool(self.findings or self.traced)
 
     def __str__(self) -> str:
+        if not self and not self.graphs:
+            return "nothing is compiled: torchair.explain tells why"
         if not self:
-            count = len(self.passes)
-            return f"no pass changes results: {self.graphs} graphs, {count} passes each"
+            plural = "s" * (self.graphs != 1)
+            passes = len(self.passes)
+            return f"no pass changes results: {self.graphs} graph{plural}, {passes} passes each"
         parts = [str(finding) for finding in self.findings]
         if self.traced:
             parts.append(f"tracing or a decomposition changes the model\n  {self.traced}")

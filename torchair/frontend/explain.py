@@ -6,11 +6,13 @@ print(torchair.explain(model, x))
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch._dynamo.utils import counters, graph_break_reasons
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
@@ -107,8 +109,8 @@ class Explanation:
 
     @property
     def supported(self) -> bool:
-        """Whether every graph can be compiled."""
-        return all(graph.ge_nodes is not None for graph in self.graphs)
+        """Whether there is a graph and every one can be compiled."""
+        return bool(self.graphs) and all(graph.ge_nodes is not None for graph in self.graphs)
 
     def to_json(self, indent: int | None = 2) -> str:
         """All of it as JSON."""
@@ -126,7 +128,10 @@ class Explanation:
 
     def _heading(self) -> list[str]:
         state = "every graph can be compiled" if self.supported else "NOT everything is supported"
-        lines = [f"{len(self.graphs)} graphs, {len(self.breaks)} graph breaks: {state}"]
+        if not self.graphs:
+            state = "NOTHING is compiled"
+        counts = _counted(len(self.graphs), "graph"), _counted(len(self.breaks), "graph break")
+        lines = [f"{', '.join(counts)}: {state}"]
         for index, graph in enumerate(self.graphs):
             made = "cannot be compiled" if graph.ge_nodes is None else f"{graph.ge_nodes} GE nodes"
             lines.append(f"  graph {index} ({graph.role}): {graph.fx_nodes} FX calls, {made}")
@@ -139,6 +144,10 @@ class Explanation:
         rows = [heads, *(_row(item) for item in self.operators)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(heads) - 1)]
         return ["  ".join((*map(str.ljust, row, widths), row[-1])).rstrip() for row in rows]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
 
 
 def _row(item: OperatorReport) -> tuple[str, ...]:
@@ -200,11 +209,12 @@ def explain(
     found = Explanation()
     backend = _ExplainingBackend(found, compiler_config, custom_decompositions)
     torch._dynamo.reset()
-    devices: list[int] = []
+    counted_before = _counted_breaks()
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(list[int]()):
             results = torch.compile(model, backend=backend, dynamic=dynamic)(*args, **kwargs)
             _run_backward(model, results, (args, kwargs))
+        found.breaks = _graph_breaks(counted_before)
     finally:
         torch._dynamo.reset()
     backend.finish()
@@ -236,14 +246,6 @@ class _ExplainingBackend(NpuBackend):
         self.uses: dict[str, OperatorUse] = {}
         self.log = DecompositionLog()
 
-    def __call__(self, gm: GraphModule, example_inputs: Any, **kwargs: Any) -> Callable[..., Any]:
-        reason = getattr(gm, "compile_subgraph_reason", None)
-        if reason is not None and reason.graph_break:
-            frame = reason.user_stack[-1] if reason.user_stack else None
-            source = None if frame is None else f"{frame.filename}:{frame.lineno}"
-            self.found.breaks.append(GraphBreak(_break_text(str(reason.reason)), source))
-        return super().__call__(gm, example_inputs, **kwargs)
-
     def decompositions(self) -> dict[Any, Callable[..., Any]]:
         return self.log.watched(super().decompositions())
 
@@ -274,6 +276,27 @@ class _ExplainingBackend(NpuBackend):
         table = super().decompositions()
         listed = [*self.uses.values(), *self.log.uses()]
         self.found.operators = [_operator_report(use, table) for use in listed]
+
+
+def _graph_breaks(counted_before: Mapping[str, int]) -> list[GraphBreak]:
+    """Why dynamo left the graph since its last reset, each place and reason once."""
+    found: dict[tuple[str, str | None], GraphBreak] = {}
+    for entry in graph_break_reasons:
+        frame = entry.user_stack[-1] if entry.user_stack else None
+        source = None if frame is None else f"{frame.filename}:{frame.lineno}"
+        text = _break_text(str(entry.reason))
+        found[text, source] = GraphBreak(text, source)
+    located = {text for text, _ in found}
+    for reason, count in _counted_breaks().items():  # frames that were skipped as a whole
+        text = _break_text(reason)
+        if count > counted_before.get(reason, 0) and text not in located:
+            found[text, None] = GraphBreak(text, None)
+    return list(found.values())
+
+
+def _counted_breaks() -> Counter[str]:
+    """How often dynamo gave up for which reason, in this process."""
+    return Counter({**counters["graph_break"], **counters["unimplemented"]})
 
 
 def _break_text(reason: str) -> str:
