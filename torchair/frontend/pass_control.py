@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,17 @@ class _Place:
         return name in (self.item.name, self.label)
 
 
-def selected_passes(config: Snapshot, names: Sequence[str]) -> list[ModulePass]:
+def selected_passes(
+    config: Snapshot,
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[ModulePass]:
     """The passes to run.
 
     Args:
         config: frozen options.
         names: the mode's usual passes in order.
+        options: options by pass name, for passes that do not have their defaults.
 
     Raises:
         ConfigError: an option names a pass that does not exist or does not run here, or takes out
@@ -55,7 +60,7 @@ def selected_passes(config: Snapshot, names: Sequence[str]) -> list[ModulePass]:
             raise _missing("passes.order", required)
         if required in order and required not in names:
             _require_known(required, names, "passes.order")
-    places = _labelled([ALL_PASSES[name]()() for name in order])
+    places = _labelled(pipelines.build(tuple(order), options))
     off = switched_off(config, [place.item.name for place in places])
     for name in (*off, *config.passes.drop):
         option = "passes.drop" if name in config.passes.drop else "a fusion switch"

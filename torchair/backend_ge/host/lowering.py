@@ -16,6 +16,8 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.backend_ge.host.kernels.registry import Kernel, kernels
 from torchair.backend_ge.host.narrow_types import host_dtype
 from torchair.backend_ge.host.program import Program
+from torchair.backend_ge.host.stream_plan import order_calls
+from torchair.backend_ge.host.trace import Trace
 from torchair.backend_ge.host.tracing import (
     KNOWN_LIMIT,
     DataDependentError,
@@ -24,6 +26,7 @@ from torchair.backend_ge.host.tracing import (
     real_execution,
 )
 from torchair.dialects.ge.dialect import GeOp
+from torchair.dialects.stream import MAIN, label_of
 from torchair.errors import EngineError, TorchairError
 from torchair.ir import element_types
 from torchair.ir.location import name_of, source_of
@@ -31,6 +34,8 @@ from torchair.ir.values import decode
 from torchair.ir.weights import WeightAttr
 
 Scalar = int | float | bool
+STREAMS = 4
+"""Most streams that a graph runs on."""
 
 
 @dataclass(slots=True)
@@ -164,10 +169,27 @@ def constant_tensor(op: GeOp, value: Any) -> torch.Tensor:
 def specialise(
     graph: HostGraph, inputs: Sequence[torch.Tensor | Scalar]
 ) -> tuple[Program, list[int]]:
-    """Flatten a graph for the shapes of these inputs.
+    """Flatten a graph into a program for the shapes of these inputs.
 
     Returns:
         The program and the positions of the tensor inputs it takes.
+
+    Raises:
+        DataDependentError: some shape depends on tensor data.
+        EngineError: a kernel refused its inputs.
+    """
+    trace, positions = trace_graph(graph, inputs)
+    with real_execution():
+        return Program(trace), positions
+
+
+def trace_graph(
+    graph: HostGraph, inputs: Sequence[torch.Tensor | Scalar]
+) -> tuple[Trace, list[int]]:
+    """The calls of a graph for the shapes of these inputs, streams and events included.
+
+    Returns:
+        The trace and the positions of the tensor inputs it takes.
 
     Raises:
         DataDependentError: some shape depends on tensor data.
@@ -184,13 +206,25 @@ def specialise(
             values[argument] = scalar_tensor(given)
     given = [values[argument] for argument in graph.arguments]
     writes = Writes(graph)
-    for index, node in enumerate(graph.nodes):
-        tracer.origin = index
+    for index, (node, stream) in enumerate(zip(graph.nodes, node_streams(graph), strict=True)):
+        tracer.origin, tracer.stream = index, stream
         _trace_node(node, values, tracer)
         writes.after(node, values)
+    tracer.stream = 0
     outputs = _finish(graph, values, tracer, given, writes)
-    with real_execution():
-        return Program(tracer.trace(outputs)), positions
+    trace = tracer.trace(outputs)
+    if any(call.stream for call in trace.calls):
+        order_calls(trace.calls, tracer.storages().get)
+    return trace, positions
+
+
+def node_streams(graph: HostGraph) -> list[int]:
+    """The stream of each node: 0 without a label, and labels take turns on a few others."""
+    numbers: dict[str, int] = {MAIN: 0}
+    for node in graph.nodes:
+        label = label_of(node.op)
+        numbers.setdefault(label, 1 + (len(numbers) - 1) % (STREAMS - 1))
+    return [numbers[label_of(node.op)] for node in graph.nodes]
 
 
 class Writes:

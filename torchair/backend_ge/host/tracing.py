@@ -52,6 +52,7 @@ class Tracer(TorchDispatchMode):
 
     Attributes:
         origin: index of the graph node whose kernel runs now.
+        stream: where its calls run.
         calls: recorded instructions.
     """
 
@@ -59,6 +60,7 @@ class Tracer(TorchDispatchMode):
         super().__init__()
         self.fake_mode = FakeTensorMode(allow_non_fake_inputs=False)
         self.origin = 0
+        self.stream = 0
         self.calls: list[AtenCall] = []
         self.slots: dict[int, Slot] = {}
         self.reals: dict[int, torch.Tensor] = {}
@@ -93,6 +95,11 @@ class Tracer(TorchDispatchMode):
     def slot_of(self, fake: torch.Tensor) -> Slot:
         """Slot of a traced value."""
         return self.slots[id(fake)]
+
+    def storages(self) -> dict[Slot, int]:
+        """What the memory of each slot is known by."""
+        fakes = [t for t in self._alive if id(t) in self.slots]
+        return {self.slots[id(t)]: t.untyped_storage()._cdata for t in fakes}
 
     def record(self, op: Any, *args: Any) -> torch.Tensor:
         """Record one call made by the lowering itself."""
@@ -137,6 +144,7 @@ class Tracer(TorchDispatchMode):
             tree_map_only(torch.Tensor, to_slot, kwargs),
             [None if t is None else self._bind(t) for t in tensors],
             self.origin,
+            self.stream,
         )
         self.calls.append(call)
         return result

@@ -1,0 +1,32 @@
+"""Options of the stream passes that follow from the user's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torchair.backend_ge.engines import get_engine
+from torchair.config import Snapshot
+
+NPU_TARGET = "ascend910b"
+"""Whose costs and limits hold when an NPU runs the graph."""
+
+
+def stream_options(
+    config: Snapshot, sync: Literal["data", "events"]
+) -> dict[str, Mapping[str, Any]]:
+    """Options by pass name.
+
+    Args:
+        config: frozen options.
+        sync: ``data`` when an engine orders uses after their producers by itself.
+    """
+    target = stream_target(config)
+    schedule = {"streams": str(config.streams), "sync": sync, "target": target}
+    return {"schedule-streams": schedule, "verify-schedule": {"target": target}}
+
+
+def stream_target(config: Snapshot) -> str:
+    """The target of the cost model for the configured engine."""
+    is_host = config.engine == "host" or get_engine(config.engine).name == "host"
+    return "host" if is_host else NPU_TARGET
