@@ -26,6 +26,7 @@ from torchair.frontend.npu_operators.registry import is_torch_npu_installed, ope
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.report import CompileReport
+from torchair.frontend.stream_options import stream_options
 from torchair.ir.garbage import quiet_gc
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
@@ -107,7 +108,8 @@ def capture_fx_graph(
         imported = import_graph(graph_module, outputs.computed, kinds=kinds)
         dump.module("import", imported.module)
         report.nodes["aten"] = _count(imported.module)
-        passes = selected_passes(config, _pipeline(config))
+        options = stream_options(config, "events")
+        passes = selected_passes(config, _pipeline(config), options)
         report.stages += run_passes(
             make_context(),
             imported.module,
@@ -143,10 +145,8 @@ def _captured(
 
 
 def _pipeline(config: Snapshot) -> tuple[str, ...]:
-    """Torch's kernels promote types themselves, and expand what a fusion would join."""
-    if config.experimental_config.remove_noop_ops:
-        return (*pipelines.SHAPE, *pipelines.CLEAN)
-    return (*pipelines.SHAPE, "dce")
+    skipped = () if config.experimental_config.remove_noop_ops else ("canonicalize", "cse")
+    return tuple(name for name in pipelines.REPLAY if name not in skipped)
 
 
 def _options(config: Snapshot, role: str) -> CaptureOptions:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from torchair.backend_ge.host.lowering import constant_tensor
+from torchair.dialects.stream import RecordOp, WaitOp, attributes, label_of
 from torchair.errors import EngineError, UnsupportedOpError
 from torchair.ir import element_types, interned
 from torchair.ir.calls import CallOp
@@ -42,6 +43,7 @@ class Call:
         args, kwargs: nested lists in which ``Value`` stands for what is computed at run time.
         results: value of each result.
         on_host: whether it computes a Python number from Python numbers and tensor sizes.
+        stream: physical stream; 0 is the main stream.
         origin: ``<fx node>-<aten operator>`` of the import.
         source: the user's ``file:line``.
     """
@@ -52,6 +54,7 @@ class Call:
     kwargs: dict[str, Any]
     results: list[int]
     on_host: bool = False
+    stream: int = 0
     origin: str | None = None
     source: str | None = None
 
@@ -88,6 +91,15 @@ class Argument:
         return self.kind != "input" and self.kind != "size"
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A record or wait of a schedule; events are numbered."""
+
+    is_wait: bool
+    stream: int
+    event: int
+
+
 @dataclass(slots=True)
 class AtenGraph:
     """A graph ready to be specialised or interpreted. Values are numbered, arguments first."""
@@ -98,6 +110,13 @@ class AtenGraph:
     results: list[int] = field(default_factory=list[int])
     scalars: set[int] = field(default_factory=set[int])
     """Values that are numbers, not tensors."""
+    marks: dict[int, list[Mark]] = field(default_factory=dict[int, list[Mark]])
+    """Records and waits in front of a call, by the index of the call."""
+
+    @property
+    def is_on_one_stream(self) -> bool:
+        """Whether every call is on the main stream."""
+        return all(call.stream == 0 for call in self.calls)
 
 
 def values_in(item: Any) -> Iterator[Value]:
@@ -140,6 +159,8 @@ class _Reader:
         entries = argument_attributes(function)
         used = [(v, e) for v, e in zip(block.args, entries, strict=True) if v.first_use is not None]
         self.graph = AtenGraph([_argument(value, entry) for value, entry in used])
+        self.streams = _streams_by_label(function)
+        self.events: dict[SSAValue, int] = {}
         for value, _ in used:
             self._number(value)
         for op in block.ops:
@@ -147,6 +168,8 @@ class _Reader:
                 self.graph.results = [self.numbers[operand] for operand in op.operands]
             elif isinstance(op, CallOp):
                 self._read(op)
+            elif isinstance(op, RecordOp | WaitOp):
+                self._mark(op)
             else:
                 raise EngineError(f"'{op.name}' is not an operation of an aten graph", op=op.name)
 
@@ -172,8 +195,20 @@ class _Reader:
         function, on_host = _function_of(op)
         results = [self._number(result) for result in op.results]
         origin, source = name_of(op.location), source_of(op.location)
-        call = Call(op.name, function, tuple(positional), named, results, on_host, origin, source)
+        stream = _stream_of(op)
+        call = Call(
+            op.name, function, tuple(positional), named, results, on_host, stream, origin, source
+        )
         self.graph.calls.append(call)
+
+    def _mark(self, op: RecordOp | WaitOp) -> None:
+        stream = self.streams.get(label_of(op), 0)
+        marks = self.graph.marks.setdefault(len(self.graph.calls), [])
+        if isinstance(op, RecordOp):
+            self.events[op.token] = len(self.events)
+            marks.append(Mark(False, stream, self.events[op.token]))
+        else:
+            marks.extend(Mark(True, stream, self.events[token]) for token in op.tokens)
 
     def _torch_value(self, value: Any, parameter: Parameter) -> Any:
         if isinstance(value, SSAValue):
@@ -189,6 +224,16 @@ class _Reader:
                 return torch.device(value)
             case _:
                 return value
+
+
+def _stream_of(op: Operation) -> int:
+    index = op.attributes.get(attributes.INDEX)
+    return index.value.data if isinstance(index, IntegerAttr) else 0
+
+
+def _streams_by_label(function: FuncOp) -> dict[str, int]:
+    """The physical stream of each label."""
+    return {label_of(op): _stream_of(op) for op in function.body.block.ops if _stream_of(op)}
 
 
 def _argument(value: SSAValue, entry: dict[str, Attribute]) -> Argument:

@@ -53,6 +53,7 @@ class Capture:
 
     Attributes:
         operators: name of every call of a replay, e.g. ``aten::add.Tensor``.
+        streams: stream of every call; 0 is the caller's thread.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Capture:
         policy: CapturePolicy,
     ) -> None:
         self.key = key
-        self.operators = specialised.operators
+        self.operators, self.streams = specialised.operators, specialised.streams
         self._graph = graph
         self._program = specialised.program
         self._positions = specialised.positions
@@ -140,7 +141,8 @@ class Capture:
         try:
             outputs = self._program.run(arguments)
         except ProgramError as error:
-            raise call_error(self._graph.calls[error.origin], error, "failed") from error
+            call = self._graph.calls[min(error.origin, len(self._graph.calls) - 1)]
+            raise call_error(call, error, "failed") from error
         if self._policy.clone_outputs:
             return _cloned(outputs, arguments)
         return outputs

@@ -36,6 +36,9 @@ from torchair.backend_ge.runtime.update_slots import UpdateSlots
 COUNTERS = "npugraph_ex"
 """Group of ``torch._dynamo.utils.counters`` in which captures are counted."""
 
+HISTORY = 64
+"""Captures and eager calls that are remembered with their reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
@@ -74,14 +77,14 @@ class CaptureCounts:
         recaptures: captures made although the key was known.
         replays: calls that replayed a capture.
         eager: calls that ran operator by operator.
-        lost: what each capture was made for, or why a call was not captured; newest last.
+        history: what each capture was made for, or why a call was not captured; newest last.
     """
 
     captures: int = 0
     recaptures: int = 0
     replays: int = 0
     eager: int = 0
-    lost: list[str] = field(default_factory=list[str])
+    history: list[str] = field(default_factory=list[str])
 
 
 class CapturedGraph:
@@ -237,7 +240,7 @@ class CapturedGraph:
             self.graph, key, specialised, specs, frozen, slots, self._pool, options.policy
         )
         reason = nearest(self.graph.arguments, list(self._captures), key)
-        self.counts.lost.append(f"captured: {reason}")
+        self._note(f"captured: {reason}")
         self._captures[key] = made
         self.counts.captures += 1
         return made
@@ -259,8 +262,7 @@ class CapturedGraph:
 
     def _warn_limit(self, key: CaptureKey) -> None:
         changed = nearest(self.graph.arguments, list(self._captures), key)
-        self.counts.lost.append(f"eager: {changed}")
-        del self.counts.lost[:-64]
+        self._note(f"eager: {changed}")
         if self._has_warned:
             return
         self._has_warned = True
@@ -272,6 +274,10 @@ class CapturedGraph:
             UserWarning,
             stacklevel=2,
         )
+
+    def _note(self, what: str) -> None:
+        self.counts.history.append(what)
+        del self.counts.history[:-HISTORY]
 
     def reset(self) -> None:
         """Drop all captures; the next call captures again."""
@@ -294,7 +300,7 @@ class CapturedGraph:
             f"recaptures), {counts.replays} replays, {counts.eager} eager calls",
             f"{staged} bytes of inputs staged, pool of {pool} bytes",
         ]
-        return "\n".join([*lines, *self.host_values.lines, *counts.lost[-8:]])
+        return "\n".join([*lines, *self.host_values.lines, *counts.history[-8:]])
 
 
 live_graphs: weakref.WeakSet[CapturedGraph] = weakref.WeakSet()

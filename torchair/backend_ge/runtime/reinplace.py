@@ -4,9 +4,10 @@
     copy_(%cache, %1)                      ->     use(%cache)
     use(%1)
 
-A call may write its first operand when no later call reads that storage, no other operand shares
-it, it has room for every element, and the result has the same layout. A graph input qualifies when
-the result is copied into it; any other tensor when it is neither input, constant nor output.
+A call may write its first operand when no later call reads that storage, every reader is on the
+call's stream, no other operand shares it, and the result has the same layout. A graph input
+qualifies when the result is copied into it; any other tensor when it is neither input, constant nor
+output.
 Numeric class: exact, the in-place overload of an operator runs the same kernel.
 """
 
@@ -118,6 +119,8 @@ class _Reinplace:
         first = chain[-1]
         if sorted(r for r in self._readers(target) if r >= first) != [first, copy]:
             return
+        if not self._is_on_one_stream([*chain, *self._readers(target)]):
+            return
         for index in reversed(chain):
             self._write(index)
         self.calls[copy] = None
@@ -146,8 +149,13 @@ class _Reinplace:
             target = next(slots_in(call.args[0]))
             storage = self._storage(target)
             owned = storage not in self.fixed and storage not in self.kept
-            if owned and not any(reader > index for reader in self._readers(target)):
+            readers = self._readers(target)
+            if owned and max(readers) == index and self._is_on_one_stream(readers):
                 self._write(index)
+
+    def _is_on_one_stream(self, calls: list[int]) -> bool:
+        """Whether the order of calls in the list is the order in which they run."""
+        return len({self.trace.calls[index].stream for index in calls}) == 1
 
     def _storage(self, slot: Slot) -> int:
         storage = self.storages.of(slot)
@@ -184,7 +192,9 @@ class _Reinplace:
         self.renamed[result] = target
         self.count += 1
         op: Any = _in_place(call)
-        self.calls[index] = AtenCall(op, call.args, call.kwargs, [target], call.origin)
+        self.calls[index] = AtenCall(
+            op, call.args, call.kwargs, [target], call.origin, stream=call.stream
+        )
 
     def apply(self) -> None:
         """Put the surviving calls back, with slots renamed; expand overwritten views."""
@@ -207,8 +217,10 @@ class _Reinplace:
         view = Slot(1 + max(slot.index for slot in fakes))
         fakes[view] = fakes[next(slots_in(target))]
         return [
-            AtenCall(view_op, (target, *place), call.kwargs, [view], call.origin),
-            AtenCall(_COPY, (view, source), {}, [view], call.origin),
+            AtenCall(
+                view_op, (target, *place), call.kwargs, [view], call.origin, stream=call.stream
+            ),
+            AtenCall(_COPY, (view, source), {}, [view], call.origin, stream=call.stream),
         ]
 
     def _rename(self, value: Any) -> Any:

@@ -13,6 +13,7 @@ from torchair.backend_ge.host.program import Program, Trace
 from torchair.backend_ge.host.tracing import Tracer, active, real_execution
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, fill
 from torchair.backend_ge.runtime.fold import fold, written_slots
+from torchair.backend_ge.runtime.placement import place_on_streams
 from torchair.backend_ge.runtime.reinplace import Storages, reinplace
 from torchair.backend_ge.runtime.update_slots import UpdateSlots
 from torchair.errors import EngineError, TorchairError
@@ -88,6 +89,7 @@ class Specialised:
         escaping: arguments whose memory an output shares.
         fixed_layout: whether some call depends on where in its storage an input lies.
         operators: name of every call, e.g. ``aten::add.Tensor``.
+        streams: stream of every call.
     """
 
     program: Program
@@ -96,6 +98,7 @@ class Specialised:
     escaping: frozenset[int]
     fixed_layout: bool
     operators: tuple[str, ...]
+    streams: tuple[int, ...]
 
 
 def specialise(
@@ -127,13 +130,17 @@ def specialise(
                 values[index] = given
         with active(tracer):
             _trace_calls(graph, values, tracer, options)
+            tracer.origin = len(graph.calls)
             outputs = list(_own_outputs(graph, values, tracer, options.strides))
         if options.slots is not None:
             options.slots.fold(values)
         trace, storages = tracer.trace(outputs), _storages(tracer)
+        for call in trace.calls:
+            call.stream = graph.calls[call.origin].stream if call.origin < len(graph.calls) else 0
         reinplace(trace, storages, options.reinplace_inputs, options.reinplace_values)
         frozen = [tracer.slot_of(values[index]) for index in options.frozen]
         fold(trace, storages, frozenset(frozen))
+        place_on_streams(trace.calls, graph)
         return _finish(trace, storages, positions)
 
 
@@ -238,6 +245,7 @@ def _finish(trace: Trace, storages: Storages, positions: list[int]) -> Specialis
         frozenset(escaping),
         fixed_layout,
         tuple(call.op.name() for call in trace.calls),
+        tuple(call.stream for call in trace.calls),
     )
 
 
