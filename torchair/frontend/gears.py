@@ -181,20 +181,23 @@ def arguments_for(
     """
     made: list[Any] = []
     for value, real in zip(values, given, strict=False):
-        if isinstance(value, torch.SymInt):
-            made.append(_evaluate(value, sizes))
-        elif not isinstance(real, torch.Tensor):
-            made.append(real)
-        else:
-            shape = tuple(_evaluate(size, sizes) for size in value.shape)
-            spec = TensorSpec.of(real)
-            if shape != spec.shape:
-                if not real.is_contiguous():
-                    return None
-                spec = TensorSpec(shape, _contiguous(shape), real.dtype, real.device)
-            made.append(spec)
-    made += [TensorSpec.of(constant) for constant in given[len(values) :]]
-    return made
+        if not isinstance(real, torch.Tensor):
+            made.append(_evaluate(value, sizes) if isinstance(value, torch.SymInt) else real)
+            continue
+        spec = _resized(real, tuple(_evaluate(size, sizes) for size in value.shape))
+        if spec is None:
+            return None
+        made.append(spec)
+    return made + [TensorSpec.of(constant) for constant in given[len(values) :]]
+
+
+def _resized(tensor: torch.Tensor, shape: tuple[int, ...]) -> TensorSpec | None:
+    """Geometry of a tensor of another shape; None when its strides do not follow from the shape."""
+    if shape == tuple(tensor.shape):
+        return TensorSpec.of(tensor)
+    if not tensor.is_contiguous():
+        return None
+    return TensorSpec(shape, _contiguous(shape), tensor.dtype, tensor.device)
 
 
 def _evaluate(size: Any, sizes: dict[sympy.Symbol, int]) -> Any:
