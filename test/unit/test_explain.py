@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import torchair
+from torchair import scope
 from torchair.frontend.explain import Explanation, OperatorReport
 from torchair.frontend.explain_advice import similar_operators
 from torchair.passes.convert_aten_to_ge import registry
@@ -208,3 +209,14 @@ def test_operators_that_write_their_arguments() -> None:
     assert find(found, "unit_explain.bump.default").status == "unsupported"
     assert find(found, "aten.mul.Tensor").status == "converted"
     assert not any("auto_functionalized" in item.target for item in found.operators)
+
+
+def test_scopes_are_no_failures() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        with scope.npu_stream_switch("side"):
+            y = x @ x
+        return y + 1
+
+    found = torchair.explain(model, torch.ones(3, 3))
+    assert found.supported
+    assert {item.status for item in found.operators} == {"converted"}

@@ -21,8 +21,7 @@ from torchair.frontend.bisect_rewrites import Culprit, find_culprit
 from torchair.frontend.bisect_stages import SEED, StagedGraph, Tolerance
 from torchair.frontend.dynamo import NpuBackend, prepare_graph
 from torchair.frontend.npu_operators import define_operators
-from torchair.frontend.pass_control import numeric_class, selected_passes
-from torchair.passes import pipelines
+from torchair.frontend.pass_control import max_autotune_passes, numeric_class
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 
@@ -184,7 +183,7 @@ class _BisectingBackend(NpuBackend):
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         def prepare(gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
             prepare_graph(gm, example_inputs, config, role)
-            passes = selected_passes(config, pipelines.MAX_AUTOTUNE)
+            passes = max_autotune_passes(config)
             self.found.passes = [item.name for item in passes]
 
             def run(arguments: list[Any]) -> Any:

@@ -20,12 +20,10 @@ from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import OutputPlan, plan_outputs
-from torchair.frontend.pass_control import selected_passes
+from torchair.frontend.pass_control import max_autotune_passes
 from torchair.frontend.report import CompileReport
-from torchair.frontend.stream_options import stream_options
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
-from torchair.passes import pipelines
 from torchair.passes.driver import StageTime, run_passes
 from torchair.tools.context import make_context
 
@@ -125,7 +123,7 @@ def _run_pipeline(
         dump.module(name, current)
 
     before = [0]
-    passes = selected_passes(config, pipelines.MAX_AUTOTUNE, stream_options(config, "data"))
+    passes = max_autotune_passes(config)
     report.stages += run_passes(
         make_context(), module, passes, verify=config.debug.verify, observer=observe
     )

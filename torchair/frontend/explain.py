@@ -25,8 +25,7 @@ from torchair.frontend.explain_decompositions import DecompositionLog
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.outputs import plan_outputs
-from torchair.frontend.pass_control import selected_passes
-from torchair.passes import pipelines
+from torchair.frontend.pass_control import max_autotune_passes
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 
@@ -311,7 +310,7 @@ def _graph_report(gm: GraphModule, example_inputs: Any, config: Snapshot, role: 
     try:
         prepare_graph(gm, example_inputs, config, role)
         module = import_graph(gm, plan_outputs(gm).computed).module
-        run_passes(make_context(), module, selected_passes(config, pipelines.MAX_AUTOTUNE))
+        run_passes(make_context(), module, max_autotune_passes(config))
         report.ge_nodes = len(list(ge_operators(module)))
     except TorchairError as error:
         report.problem = str(error)

@@ -30,6 +30,8 @@ Status = Literal["converted", "partly converted", "refused", "unsupported", "dec
 Kind = Literal["builtin", "prims", "aten"]
 
 _QUIET_OPERATORS = frozenset(("ge.Const", "ge.NetOutput", "ge.Data"))
+_MARKERS = frozenset(("air", "streams"))
+"""Namespaces of operators that mark scopes and events: alone they say nothing."""
 _BUILTIN_MODULES = frozenset((operator.__name__, "_operator", math.__name__, builtins.__name__))
 
 
@@ -160,7 +162,7 @@ def outcome_of(node: Node, owner: GraphModule) -> Outcome:
         node: a ``call_function`` node whose arguments carry ``meta["val"]``.
         owner: the graph module the node is in.
     """
-    if node.target is operator.getitem:
+    if node.target is operator.getitem or getattr(node.target, "namespace", "") in _MARKERS:
         return Outcome("converted")
     try:
         single = _single_call(node, owner)

@@ -21,11 +21,10 @@ from torchair.errors import ConfigError
 from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import ImportedGraph, import_graph
-from torchair.frontend.pass_control import selected_passes
+from torchair.frontend.pass_control import max_autotune_passes
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
 from torchair.ir.weights import WeightAttr, WeightHandle
-from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
 
@@ -119,7 +118,7 @@ class CompiledProgram:
         snapshot = config.snapshot()
         imported = import_exported_program(program)
         with quiet_gc():
-            passes = selected_passes(snapshot, pipelines.MAX_AUTOTUNE)
+            passes = max_autotune_passes(snapshot)
             run_passes(make_context(), imported.module, passes, verify=snapshot.debug.verify)
             data = serialize(emit(imported.module, "exported"))
         function = next(op for op in imported.module.ops if isinstance(op, FuncOp))

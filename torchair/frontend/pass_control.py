@@ -18,6 +18,7 @@ from xdsl.passes import ModulePass
 from torchair.config import Snapshot
 from torchair.errors import ConfigError
 from torchair.frontend.pass_control_switches import switched_off
+from torchair.frontend.stream_options import stream_options
 from torchair.passes import ALL_PASSES, pipelines
 
 REQUIRED = pipelines.LOWER
@@ -72,6 +73,11 @@ def selected_passes(
     passes = _with_insertions(kept, config, _labels(places))
     exact_only = config.numerics == "eager"
     return [item for item in passes if not exact_only or numeric_class(item) == "exact"]
+
+
+def max_autotune_passes(config: Snapshot) -> list[ModulePass]:
+    """The passes of mode max-autotune, from the imported module to the ge module."""
+    return selected_passes(config, pipelines.MAX_AUTOTUNE, stream_options(config, "data"))
 
 
 def numeric_class(item: ModulePass) -> str:
