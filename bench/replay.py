@@ -3,12 +3,11 @@
 Usage: python bench/replay.py [--threads N] [--seconds S] [--models chain,llama,bert,resnet]
                               [--cpp-wrapper] [--no-inductor]
 
-Prints milliseconds per call (minimum of many; with one thread of CPU time, which neighbours disturb
-less, else of wall time), what the planned program's arena holds, and the time
-that one call costs beside its operators. "planned" runs a program whose parameters are bound,
+Prints milliseconds per call: the minimum of many, in turns of a fifth of a second, of CPU time with
+one thread (neighbours disturb it less) and of wall time with more. Prints what the planned arena
+holds, and what a call costs beside its operators. "planned" is a program whose parameters are bound,
 "replayed" a captured graph of the same. Every result is compared with eager bit for bit, save
-inductor's. The variants are timed one after the other, because alternating them evicts each other's
-code and data.
+inductor's.
 """
 
 from __future__ import annotations
@@ -238,8 +237,8 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def milliseconds(run: Run, seconds: float) -> float:
-    """The fastest call, by the clock of the options."""
+def fastest(run: Run, seconds: float) -> float:
+    """Milliseconds of the fastest call, by the clock of the options."""
     run()
     best = float("inf")
     end = time.perf_counter() + seconds
@@ -255,22 +254,30 @@ def peak_mib() -> float:
 
 
 class Table:
-    """Rows of one model as they are measured."""
+    """Variants of one model."""
 
-    def __init__(self, name: str, seconds: float, expected: torch.Tensor) -> None:
-        self._seconds = seconds
-        self._expected = expected
+    def __init__(self, expected: torch.Tensor) -> None:
+        self.expected = expected
         self.times: dict[str, float] = {}
-        print(f"\n{name}")
+        self._runs: dict[str, Run] = {}
+        self._notes: dict[str, str] = {}
 
-    def row(self, label: str, run: Run, exact: bool = True, note: str = "") -> None:
+    def add(self, label: str, run: Run, exact: bool = True, note: str = "") -> None:
         found: Any = run()
         if exact and found is not None:
             found = found[0] if isinstance(found, list) else found
-            assert torch.equal(found, self._expected), f"{label} is not bit-identical to eager"
-        self.times[label] = milliseconds(run, self._seconds)
-        ratio = self.times["eager"] / self.times[label]
-        print(f"  {label:22} {self.times[label]:9.3f} ms   {ratio:5.2f} x eager  {note}", flush=True)
+            assert torch.equal(found, self.expected), f"{label} is not bit-identical to eager"
+        self._runs[label], self._notes[label] = run, note
+
+    def measure(self, seconds: float) -> None:
+        """Rounds of a fifth of a second each, so that a busy minute is everybody's."""
+        self.times = dict.fromkeys(self._runs, float("inf"))
+        for _ in range(round(seconds * 5)):
+            for label, run in self._runs.items():
+                self.times[label] = min(self.times[label], fastest(run, 0.2))
+        for label, found in self.times.items():
+            ratio = self.times["eager"] / found
+            print(f"  {label:22} {found:9.3f} ms   {ratio:5.2f} x eager  {self._notes[label]}")
 
 
 def inductor(case: Case, cpp_wrapper: bool) -> Callable[..., object]:
@@ -291,23 +298,31 @@ def measure(name: str, options: argparse.Namespace) -> None:
     tensors = [*case.parameters, *case.inputs]
     eager = case.function
     with torch.no_grad():
-        table = Table(name, options.seconds, eager(*tensors))
-        table.row("eager", lambda: eager(*tensors))
-        with torch.inference_mode():
-            table.row("eager, inference_mode", lambda: eager(*tensors))
+        print(f"\n{name}")
+        table = Table(eager(*tensors))
+        table.add("eager", lambda: eager(*tensors))
+        table.add("eager, inference_mode", lambda: inference(eager, tensors))
         graph = make_fx(eager, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
         code = graph.forward
-        table.row("FX code", lambda: code(*tensors))
+        table.add("FX code", lambda: code(*tensors))
         ours(table, case, trace_of(graph))
         if not options.no_inductor:
             compiled = inductor(case, False)
-            table.row("inductor", lambda: compiled(*tensors), exact=False)
+            table.add("inductor", lambda: compiled(*tensors), exact=False)
         if options.cpp_wrapper:
             wrapped = inductor(case, True)
-            table.row("inductor, cpp wrapper", lambda: wrapped(*tensors), exact=False)
+            table.add("inductor, cpp wrapper", lambda: wrapped(*tensors), exact=False)
+        table.measure(options.seconds)
     if "inductor" in table.times:
-        print(f"  planned against inductor {table.times['inductor'] / table.times['planned']:.2f} x")
+        print(
+            f"  planned against inductor {table.times['inductor'] / table.times['planned']:.2f} x"
+        )
     print(f"  peak memory of the process {peak_mib():.0f} MiB")
+
+
+def inference(eager: Callable[..., torch.Tensor], tensors: list[torch.Tensor]) -> torch.Tensor:
+    with torch.inference_mode():
+        return eager(*tensors)
 
 
 def ours(table: Table, case: Case, trace: Trace) -> None:
@@ -317,14 +332,14 @@ def ours(table: Table, case: Case, trace: Trace) -> None:
     built = (time.perf_counter() - start) * 1e3
     unplanned = Program(trace, plan=False)
     note = f"built in {built:.1f} ms, {len(program.routes)} calls"
-    table.row("unplanned", lambda: unplanned.run(tensors), note=note)
+    table.add("unplanned", lambda: unplanned.run(tensors), note=note)
     start = time.perf_counter()
     program.plan(tensors)
     planned = (time.perf_counter() - start) * 1e3
     bound = program.bind(dict(enumerate(case.parameters)))
     arena = program.arena_bytes / max(program.max_live_bytes, 1)
     note = f"planned in {planned:.1f} ms, arena {program.arena_bytes} bytes, {arena:.3f} x live"
-    table.row("planned", lambda: bound.run(case.inputs), note=note)
+    table.add("planned", lambda: bound.run(case.inputs), note=note)
     device = _native.runtime.Device("host")
     stream = device.create_stream()
     launch = program.bind(dict(enumerate(tensors))).launch()
@@ -337,12 +352,12 @@ def ours(table: Table, case: Case, trace: Trace) -> None:
         stream.synchronize()
 
     replay()
-    assert torch.equal(launch.outputs()[0], table._expected)
-    table.row("replayed", replay, note=f"{replayed.task_count} tasks")
+    assert torch.equal(launch.outputs()[0], table.expected)
+    table.add("replayed", replay, note=f"{replayed.task_count} tasks")
 
 
 def call_overhead() -> None:
-    """A program without calls whose inputs are its outputs: what a call costs beside operators."""
+    """A program of one addition, which takes half a microsecond itself."""
     print("\ncall overhead of a bound program, microseconds")
     for n_inputs in (1, 4, 16, 64):
         slots = [Slot(i) for i in range(n_inputs)]
@@ -352,8 +367,8 @@ def call_overhead() -> None:
         tensors = [torch.ones(4) for _ in slots]
         program.plan(tensors)
         nothing = program.bind({})
-        cost = milliseconds(lambda p=nothing, t=tensors: p.run(t), 0.5) * 1e3
-        print(f"  {n_inputs:3} tensors {cost:7.2f}   limit {3 + 0.3 * n_inputs:.1f} (one addition inside)")
+        cost = fastest(lambda p=nothing, t=tensors: p.run(t), 0.5) * 1e3
+        print(f"  {n_inputs:3} tensors {cost:7.2f}   limit {3 + 0.3 * n_inputs:.1f}")
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from torchair.backend_ge.host.lowered import Lowered, LoweredCall, last_uses
 from torchair.backend_ge.host.proxy import to_capsules
 from torchair.backend_ge.host.schedule import Schedule
 
-
 Layout = tuple[int, list[int], list[int]]
 """torch's number of the dtype, sizes and strides in elements."""
 
@@ -30,9 +29,7 @@ class Places:
 
     input_layouts: list[Layout] = field(default_factory=list[Layout])
     arena_bytes: int = 0
-    arena: dict[int, tuple[int, Layout]] = field(
-        default_factory=dict[int, tuple[int, Layout]]
-    )
+    arena: dict[int, tuple[int, Layout]] = field(default_factory=dict[int, tuple[int, Layout]])
     views: dict[int, tuple[int, int, Layout]] = field(
         default_factory=dict[int, tuple[int, int, Layout]]
     )

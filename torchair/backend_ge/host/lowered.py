@@ -152,17 +152,13 @@ def _lower(trace: Trace, refused_nodes: set[str], rewrites: Rewrites) -> Lowered
             defined = _define_results(call, values)
             calls.append(LoweredCall(index, None, defined, defined))
         elif index in rewrites.out_calls:
-            calls.append(
-                _lower_out(index, call, rewrites.out_calls[index], values, refused_nodes)
-            )
+            calls.append(_lower_out(index, call, rewrites.out_calls[index], values, refused_nodes))
         else:
             calls.append(_lower_call(index, call, values, refused_nodes))
     return Lowered(values, calls, [values.number(slot) for slot in trace.outputs], {})
 
 
-def _lower_call(
-    index: int, call: AtenCall, values: Values, refused_nodes: set[str]
-) -> LoweredCall:
+def _lower_call(index: int, call: AtenCall, values: Values, refused_nodes: set[str]) -> LoweredCall:
     route = choose_route(
         call.op, call.args, call.kwargs, len(call.results), values.number, refused_nodes
     )
@@ -178,9 +174,7 @@ def _lower_out(
     defined: list[int | None] = [values.reserve() for _ in call.results]
     targets: list[object] = [_Target(value) for value in defined if value is not None]
     args, kwargs = out.variant.arguments(out.args, out.kwargs, targets)
-    route = choose_route(
-        out.variant.op, args, kwargs, len(targets), values.number, refused_nodes
-    )
+    route = choose_route(out.variant.op, args, kwargs, len(targets), values.number, refused_nodes)
     for slot, value in zip(call.results, defined, strict=True):
         if slot is not None and value is not None:
             values.bind(slot, value)
@@ -206,5 +200,3 @@ def last_uses(calls: Sequence[LoweredCall]) -> dict[int, list[int]]:
         for value in {*call.operands, *(v for v in call.results if v is not None)}:
             uses.setdefault(value, []).append(position)
     return uses
-
-

@@ -62,9 +62,7 @@ class OutCall:
     kwargs: dict[str, object]
 
 
-def out_call(
-    op: OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
-) -> OutCall | None:
+def out_call(op: OpOverload, args: tuple[object, ...], kwargs: dict[str, object]) -> OutCall | None:
     """The out= form of a call, None when there is none that is worth it."""
     if op is aten.relu.default:  # which is clamp_min inside, too
         return OutCall(OutVariant(aten.clamp_min.out, ("out",)), (args[0], 0), {})
@@ -76,9 +74,7 @@ def out_call(
     return None if variant is None else OutCall(variant, args, kwargs)
 
 
-def _copy(
-    op: OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
-) -> OutCall | None:
+def _copy(op: OpOverload, args: tuple[object, ...], kwargs: dict[str, object]) -> OutCall | None:
     """A copy into memory of the dtype and strides that the call gives its result."""
     values = {b.spec.name: b.value for b in bind_arguments(schema_of(op), args, kwargs)}
     if values.get("layout") not in (None, torch.strided) or values.get("pin_memory"):

@@ -31,6 +31,7 @@ Observations = list[list[Observed | None]]
 
 _DATA_DEPENDENT = (torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output)
 _ABSOLUTE_VIEWS = ("aten::as_strided",)  # their offset counts from the begin of the storage
+_SILENT_VIEWS = ("aten::_unsafe_view",)  # their schemas do not say that they are views
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +164,7 @@ class _Facts:
             if changing or observed is None:
                 self.changing.add(value)
 
-    def _sharer(
-        self, observed: Observed | None, sharers: Iterable[int], default: int
-    ) -> int:
+    def _sharer(self, observed: Observed | None, sharers: Iterable[int], default: int) -> int:
         """The root of the first value with the same storage. All of these are alive right now."""
         storage = 0 if observed is None else observed[5]
         for value in sharers:
@@ -230,8 +229,9 @@ def _is_placed_view(
     traced: AtenCall, call: LoweredCall, results: Sequence[int], facts: _Facts, known: set[int]
 ) -> bool:
     """Whether the call does nothing but view one value whose place is known."""
-    is_view = bool(getattr(traced.op, "is_view", False))
-    if not is_view or schema_of(traced.op).name in _ABSOLUTE_VIEWS or len(call.operands) != 1:
+    name = schema_of(traced.op).name
+    is_view = traced.op.is_view or name in _SILENT_VIEWS
+    if not is_view or name in _ABSOLUTE_VIEWS or len(call.operands) != 1:
         return False
     (base,) = call.operands
     return base in known and all(facts.root[value] == facts.root[base] for value in results)
@@ -240,9 +240,7 @@ def _is_placed_view(
 def _is_whole(value: int, facts: _Facts) -> bool:
     """Whether a value is new and fills its storage."""
     fact = facts.of[value]
-    return (
-        facts.root[value] == value and fact.offset == 0 and fact.bytes == fact.storage_bytes
-    )
+    return facts.root[value] == value and fact.offset == 0 and fact.bytes == fact.storage_bytes
 
 
 def _blocks(lowered: Lowered, facts: _Facts, decisions: _Decisions) -> dict[int, Block]:

@@ -101,6 +101,11 @@ class Program:
         return self._planned is not None
 
     @property
+    def instructions(self) -> list[str]:
+        """Operators of the calls that a run makes, in order: views made once are not among them."""
+        return (self._planned or self._plain).labels
+
+    @property
     def arena_bytes(self) -> int:
         """Size of the planned memory of one run; 0 before there is a plan."""
         return 0 if self._memory is None else self._memory.places.arena_bytes
@@ -250,9 +255,7 @@ class BoundProgram:
         with torch._C._AutoDispatchBelowADInplaceOrView():
             if program._planned is not None and not any(t.is_neg() for t in tensors):
                 try:
-                    native = program._planned.native.bind(
-                        indices, to_capsules(tensors), self._pool
-                    )
+                    native = program._planned.native.bind(indices, to_capsules(tensors), self._pool)
                     self._version, self._bound = program._planned, native
                     return program._planned
                 except ValueError:  # another layout than that of the plan
@@ -261,9 +264,7 @@ class BoundProgram:
             self._bound = program._plain.native.bind(indices, to_capsules(tensors), self._pool)
             return self._version
 
-    def _run_bound(
-        self, bound: _native.Program, inputs: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def _run_bound(self, bound: _native.Program, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
         assert self._version is not None
         try:
             outputs = bound.run(to_capsules(inputs))
