@@ -21,6 +21,8 @@ from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
 from torchair.frontend.pooling_decompositions import OWN_DECOMPOSITIONS as POOLING
+from torchair.frontend.quantization_decompositions import OWN_DECOMPOSITIONS as QUANTIZATION
+from torchair.frontend.quantization_decompositions import quantized_decomposed
 from torchair.frontend.resampling_decompositions import OWN_DECOMPOSITIONS as RESAMPLING
 from torchair.frontend.segment_decompositions import OWN_DECOMPOSITIONS as SEGMENTS
 from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
@@ -170,6 +172,7 @@ def _core() -> dict[Any, Callable[..., Any]]:
         **_OWN,
         **COUNTING,
         **POOLING,
+        **QUANTIZATION,
         **RESAMPLING,
         **SEGMENTS,
     }
@@ -184,4 +187,4 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
     own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL, **BESSEL, **POLYNOMIALS}
-    return {**table, **conditional_decompositions(), **own}
+    return {**table, **conditional_decompositions(), **own, **quantized_decomposed()}
