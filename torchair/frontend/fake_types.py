@@ -12,6 +12,8 @@ from torchair.errors import UnsupportedOpError
 from torchair.ir import element_types, interned
 
 _elements: dict[torch.dtype, Attribute] = {}
+_NAMES = {"float8_e8m0fnu": "float8_e8m0"}
+"""GE's names of types that PyTorch names otherwise."""
 _expressions: dict[Any, str] = {}
 
 
@@ -19,7 +21,8 @@ def element_of(dtype: torch.dtype) -> Attribute:
     """Element type of a torch dtype."""
     found = _elements.get(dtype)
     if found is None:
-        found = _elements[dtype] = element_types.from_name(str(dtype).removeprefix("torch."))
+        name = str(dtype).removeprefix("torch.")
+        found = _elements[dtype] = element_types.from_name(_NAMES.get(name, name))
     return found
 
 

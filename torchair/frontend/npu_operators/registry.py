@@ -106,6 +106,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_grouped_matmul_swiglu_quant_v2",
         "npu_quant_conv2d",
     ),
+    "sparse_attention": (
+        "npu_lightning_indexer",
+        "npu_quant_lightning_indexer",
+        "npu_sparse_flash_attention",
+        "npu_kv_quant_sparse_flash_attention",
+        "npu_attention_update",
+        "npu_masked_softmax_with_rel_pos_bias",
+    ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",
@@ -165,6 +173,16 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_qkv_rms_norm_rope_cache_functional",
         "npu_rope_quant_kvcache",
         "npu_dequant_rope_quant_kvcache",
+    ),
+    "mx_quantization": (
+        "npu_dynamic_mx_quant",
+        "npu_anti_mx_quant",
+        "npu_dynamic_mx_quant_with_dual_axis",
+        "npu_dynamic_block_mx_quant",
+        "npu_dynamic_dual_level_mx_quant",
+        "npu_grouped_dynamic_mx_quant",
+        "npu_rms_norm_dynamic_mx_quant",
+        "npu_add_rms_norm_dynamic_mx_quant",
     ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.
