@@ -26,16 +26,19 @@ _EXPORTS = {
     "compile_exported_program": "torchair.frontend.exported_program",
     "import_exported_program": "torchair.frontend.exported_program",
     "logger": "torchair.core.utils",
+    "report": "torchair.frontend.schedule_report",
+    "timeline": "torchair.frontend.timeline",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
     "register_update_slots": "torchair.frontend.reduce_overhead",
     "reset": "torchair.frontend.reduce_overhead",
 }
-_MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "tools")
+_MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "ops", "scope", "tools")
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
 __all__ += ["register_update_slots", "reset"]  # pyright: ignore
 __all__ += ["bisect", "explain"]  # pyright: ignore
+__all__ += ["report", "timeline"]  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +23,11 @@ from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.pass_control import max_autotune_passes
 from torchair.frontend.report import CompileReport
+from torchair.frontend.stream_options import stream_target
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
 from torchair.passes.driver import StageTime, run_passes
+from torchair.passes.scheduling.planned import read_schedule
 from torchair.tools.context import make_context
 
 graph_ids = itertools.count()
@@ -102,12 +105,13 @@ def compile_fx_graph(
         data = serialize(model)
         report.graph_bytes = len(data)
         clock.lap("emit")
-    _dump_graph(dump, model, module)
+    _dump_graph(dump, model, module, report)
     clock.reset()
     positions = data_indices(_function(module))
     executable = None
     if not _is_empty(module):
         executable = get_engine(config.engine).compile(data, _engine_options(config))
+        report.executable = weakref.ref(executable)
         clock.lap("engine")
     report.files = dump.files
     return CompiledGraph(executable, positions, imported.constants, outputs, report)
@@ -119,6 +123,8 @@ def _run_pipeline(
     def observe(name: str, current: ModuleOp) -> None:
         if name == "convert-aten-to-ge":
             report.nodes["aten optimised"] = before[0]
+        if name == "schedule-streams":
+            report.schedule = read_schedule(current, stream_target(config))
         before[0] = _count(current)
         dump.module(name, current)
 
@@ -176,14 +182,17 @@ def data_indices(function: FuncOp) -> list[int]:
     return positions
 
 
-def _dump_graph(dump: StageDump, model: Any, module: ModuleOp) -> None:
+def _dump_graph(dump: StageDump, model: Any, module: ModuleOp, report: CompileReport) -> None:
     if dump.folder is None:
         return
     from torchair.backend_ge.graph_picture import graph_svg
     from torchair.backend_ge.graph_text import graph_text
+    from torchair.frontend.timeline_svg import schedule_svg
 
     dump.text("graph.pbtxt", graph_text(model))
     dump.text("graph.svg", graph_svg(module))
+    if report.schedule is not None and len(report.schedule.labels) > 1:
+        dump.text("schedule.svg", schedule_svg(report.schedule))
 
 
 def _engine_options(config: Snapshot) -> dict[str, Any]:

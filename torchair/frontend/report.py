@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torchair.passes.driver import StageTime
+from torchair.passes.scheduling.planned import PlannedSchedule
 
 
 @dataclass
@@ -20,6 +21,8 @@ class CompileReport:
         nodes: node counts by level: ``fx``, ``aten``, ``aten optimised``, ``ge``.
         files: artefacts written.
         graph_bytes: size of the serialized GE graph.
+        schedule: the operations on their streams, as the cost model sees them.
+        executable: refers weakly to what runs the graph.
         capture_state: in the capture modes, refers weakly to the graph's captures.
     """
 
@@ -29,6 +32,8 @@ class CompileReport:
     files: list[Path] = field(default_factory=list[Path])
     graph_bytes: int = 0
     capture_state: weakref.ref[Any] | None = None
+    schedule: PlannedSchedule | None = None
+    executable: weakref.ref[Any] | None = None
 
     @property
     def captured(self) -> Any:
@@ -49,6 +54,8 @@ class CompileReport:
             per_node = 1e6 * stage.seconds / max(1, self.nodes.get("fx", 1))
             label = f"  {stage.name:<{width}}"
             lines.append(f"{label}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node")
+        if self.schedule is not None and len(self.schedule.labels) > 1:
+            lines.append(f"  {self.schedule.summary()}")
         lines.extend(f"  wrote {path}" for path in self.files)
         captured = self.captured
         if captured is not None:

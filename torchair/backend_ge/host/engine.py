@@ -17,14 +17,17 @@ from torchair.backend_ge.host.lowering import (
     node_error,
     read_graph,
     specialise,
+    trace_graph,
 )
 from torchair.backend_ge.host.program import Program, ProgramError
+from torchair.backend_ge.host.timed_run import TimedCall, timed_run
 from torchair.backend_ge.host.tracing import DataDependentError, real_execution
 from torchair.backend_ge.load import load
 from torchair.errors import EngineError
 from torchair.ir.garbage import quiet_gc
 
 DEFAULT_MAX_PROGRAMS = 64
+TIMED_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,24 @@ class HostExecutable:
         except ProgramError as error:
             raise node_error(self._graph.nodes[error.origin], error) from error
 
+    def timed_calls(self) -> list[tuple[TimedCall, str, str | None]]:
+        """Every call of a run with a clock, with its node and source line; empty before any run.
+
+        The run takes made-up inputs of the shapes that were run last.
+        """
+        if not self._programs:
+            return []
+        inputs = [_example(item) for item in next(reversed(self._programs))]
+        try:
+            with real_execution():
+                trace, positions = trace_graph(self._graph, inputs)
+        except DataDependentError:
+            return []
+        tensors: list[Any] = [inputs[i] for i in positions]
+        calls, _ = timed_run(trace, tensors, repeats=TIMED_RUNS)
+        last = len(self._graph.nodes) - 1
+        return [(call, *self._graph.nodes[min(call.origin, last)].describe()) for call in calls]
+
     def _find(self, inputs: Sequence[torch.Tensor | Scalar]) -> _Specialised:
         key = tuple(
             [
@@ -113,6 +134,15 @@ class HostExecutable:
         except DataDependentError:
             return _Specialised(None, [])
         return _Specialised(program, positions)
+
+
+def _example(item: tuple[Any, ...]) -> torch.Tensor | Scalar:
+    """An input like the one that a part of a signature stands for; zeros are valid indices."""
+    if len(item) == 2:
+        return item[1]
+    shape, stride, dtype, device, _ = item
+    made = torch.empty_strided(shape, stride, dtype=dtype, device=device)
+    return made.fill_(1 if dtype.is_floating_point else 0)
 
 
 class HostEngine:
