@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from torchair import _native
 from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
@@ -125,6 +126,9 @@ class Program:
         inputs = list(inputs)
         if len(inputs) != self._n_inputs:
             raise ValueError(f"the program takes {self._n_inputs} inputs, not {len(inputs)}")
+        if torch._C._len_torch_dispatch_stack():
+            with _disable_current_modes():  # AOT watches first calls that have custom operators
+                return self.run(inputs)
         if torch._C._is_any_autocast_enabled():
             with torch._C._DisableAutocast(), torch._C._AutoDispatchBelowADInplaceOrView():
                 return from_capsules(self._run(inputs))
@@ -229,6 +233,9 @@ class BoundProgram:
 
     def run(self, inputs: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
         """As ``Program.run``, with the inputs that are not bound, in order."""
+        if torch._C._len_torch_dispatch_stack():
+            with _disable_current_modes():
+                return self.run(inputs)
         if self._bound is None and self._program.is_planned:
             self._bind()
         bound = self._bound
