@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 from xdsl.dialects.builtin import ModuleOp
 
-from torchair.backend_ge.runtime.aten_graph import read_graph
+from torchair.backend_ge.runtime.aten_graph import AtenGraph, read_graph
 from torchair.backend_ge.runtime.capture import CapturePolicy
 from torchair.backend_ge.runtime.captured_graph import CapturedGraph, CaptureOptions, live_graphs
 from torchair.backend_ge.runtime.host_values import register_update_slots
@@ -20,11 +20,12 @@ from torchair.config import Snapshot
 from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.compile import graph_ids
-from torchair.frontend.fx_import import ImportedGraph, import_graph
+from torchair.frontend.fx_import import import_graph
 from torchair.frontend.gears import Gears, arguments_for, current_gears
 from torchair.frontend.npu_operators.registry import is_torch_npu_installed, operators
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
+from torchair.frontend.reduce_overhead_dumps import Observer, dump_graph, observer_of
 from torchair.frontend.report import CompileReport
 from torchair.frontend.stream_options import stream_options
 from torchair.ir.garbage import quiet_gc
@@ -106,24 +107,33 @@ def capture_fx_graph(
     report.nodes["fx"] = sum(n.op == "call_function" for n in graph_module.graph.nodes)
     with quiet_gc():
         imported = import_graph(graph_module, outputs.computed, kinds=kinds)
-        dump.module("import", imported.module)
-        report.nodes["aten"] = _count(imported.module)
-        options = stream_options(config, "events")
-        passes = selected_passes(config, _pipeline(config), options)
-        report.stages += run_passes(
-            make_context(),
-            imported.module,
-            passes,
-            verify=config.debug.verify,
-            observer=dump.module,
-        )
-        report.nodes["aten optimised"] = _count(imported.module)
-        captured = _captured(imported, outputs, config, role, report.name)
-    report.files = dump.files
+        graph = _optimised(imported.module, config, dump, report)
+        strides = partial(_strides, outputs.computed, outputs.symbols)
+        options = _options(config, role, observer_of(config, graph_module, report.name))
+        captured = CapturedGraph(graph, report.name, options, strides)
+    report.files += dump.files
     report.capture_state = weakref.ref(captured)
     gears = current_gears()
     prepare = None if gears is None else partial(_other_calls, graph_module, gears)
     return ReplayedGraph(captured, imported.constants, outputs, report, prepare)
+
+
+def _optimised(
+    module: ModuleOp, config: Snapshot, dump: StageDump, report: CompileReport
+) -> AtenGraph:
+    """The graph to run, which is the imported one when its tensors are to be dumped."""
+    dump.module("import", module)
+    report.nodes["aten"] = _count(module)
+    report.files += dump_graph(config, "original", report.name, module)
+    dumps_original = config.dump_config.data_dump_stage == "original"
+    original = read_graph(module) if config.dump_config.enable_dump and dumps_original else None
+    passes = selected_passes(config, _pipeline(config), stream_options(config, "events"))
+    report.stages += run_passes(
+        make_context(), module, passes, verify=config.debug.verify, observer=dump.module
+    )
+    report.nodes["aten optimised"] = _count(module)
+    report.files += dump_graph(config, "optimized", report.name, module)
+    return original or read_graph(module)
 
 
 def _other_calls(
@@ -137,19 +147,14 @@ def _other_calls(
             yield arguments
 
 
-def _captured(
-    imported: ImportedGraph, outputs: OutputPlan, config: Snapshot, role: str, name: str
-) -> CapturedGraph:
-    strides = partial(_strides, outputs.computed, outputs.symbols)
-    return CapturedGraph(read_graph(imported.module), name, _options(config, role), strides)
-
-
 def _pipeline(config: Snapshot) -> tuple[str, ...]:
     skipped = () if config.experimental_config.remove_noop_ops else ("canonicalize", "cse")
     return tuple(name for name in pipelines.REPLAY if name not in skipped)
 
 
-def _options(config: Snapshot, role: str) -> CaptureOptions:
+def _options(
+    config: Snapshot, role: str, observer: Callable[[], Observer] | None
+) -> CaptureOptions:
     aclgraph, capture = config.debug.aclgraph, config.npugraphex_config
     pool = config.aclgraph_config.use_custom_pool
     return CaptureOptions(
@@ -169,6 +174,7 @@ def _options(config: Snapshot, role: str) -> CaptureOptions:
         reinplace_inputs=not aclgraph.disable_reinplace_input_mutated_ops_pass,
         reinplace_values=not aclgraph.disable_reinplace_inplaceable_ops_pass,
         composite=_composite,
+        observer=observer,
     )
 
 

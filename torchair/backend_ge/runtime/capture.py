@@ -124,7 +124,7 @@ class Capture:
             if self._staged and not nested:  # a graph that calls itself is using the buffers
                 given = [inputs[index] for _, index in self._staged]
                 with torch.no_grad():
-                    torch.ops.aten._foreach_copy_.default(self._buffers, given)
+                    torch._foreach_copy_(self._buffers, given)  # pyright: ignore
                 for (place, _), buffer in zip(self._staged, self._buffers, strict=True):
                     arguments[place] = buffer
             if self._slots.decided.uses:

@@ -22,7 +22,7 @@ from torchair.backend_ge.runtime import host_values
 from torchair.backend_ge.runtime.aten_graph import Argument, AtenGraph
 from torchair.backend_ge.runtime.capture import Capture, CapturePolicy
 from torchair.backend_ge.runtime.capture_key import CaptureKey, key_of, key_of_specs, nearest
-from torchair.backend_ge.runtime.interpret import interpret
+from torchair.backend_ge.runtime.interpret import Observer, interpret
 from torchair.backend_ge.runtime.specialise import (
     Composite,
     SpecialiseOptions,
@@ -54,6 +54,7 @@ class CaptureOptions:
         share_pool: captures of the graph lie on top of each other.
         reinplace_inputs, reinplace_values: see ``specialise``.
         composite: operators that are traced into others.
+        observer: makes what sees every call of a graph that runs eagerly because of it.
     """
 
     limit: int = 64
@@ -66,6 +67,7 @@ class CaptureOptions:
     reinplace_inputs: bool = True
     reinplace_values: bool = True
     composite: Composite = lambda op: None
+    observer: Callable[[], Observer] | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +109,8 @@ class CapturedGraph:
         options: CaptureOptions,
         strides: Callable[[Sequence[Any]], list[tuple[int, ...] | None]],
     ) -> None:
-        if not options.run_eagerly:
+        self._is_eager = options.run_eagerly or options.observer is not None
+        if not self._is_eager:
             host_values.refuse_device_values(graph)
         self.graph, self.name, self.options = graph, name, options
         self.counts = CaptureCounts()
@@ -166,7 +169,8 @@ class CapturedGraph:
         capture = self._find(inputs, arguments)
         if capture is None:
             self.counts.eager += 1
-            return interpret(self.graph, inputs)
+            observer = self.options.observer
+            return interpret(self.graph, inputs, None if observer is None else observer())
         outputs = capture.replay(inputs)
         self.counts.replays += 1
         if self.options.policy.log_statistics:
@@ -175,7 +179,7 @@ class CapturedGraph:
 
     def _find(self, inputs: list[Any], arguments: Sequence[Any]) -> Capture | None:
         """The capture for these inputs; None when the call is to run eagerly."""
-        if self.options.run_eagerly:
+        if self._is_eager:
             return None
         tensors = [inputs[i] for i in self._tensors]
         numbers = [inputs[i] for i in self._guards]
@@ -251,7 +255,7 @@ class CapturedGraph:
         Args:
             arguments: a ``TensorSpec`` or number per argument of the imported function.
         """
-        if self.options.run_eagerly or self._frozen:  # frozen parameters are there in a call only
+        if self._is_eager or self._frozen:  # frozen parameters are there in a call only
             return
         inputs = [arguments[position] for position in self._positions]
         with self._lock:

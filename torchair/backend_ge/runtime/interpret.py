@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,19 @@ from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, fill
 from torchair.backend_ge.runtime.specialise import call_error, flat_results
 from torchair.errors import TorchairError
 
+Observer = Callable[[Call, Sequence[Any], Sequence[Any]], None]
+"""Called with a call, its arguments in order, and its results."""
 
-def interpret(graph: AtenGraph, inputs: Sequence[Any]) -> list[torch.Tensor]:
+
+def interpret(
+    graph: AtenGraph, inputs: Sequence[Any], observe: Observer | None = None
+) -> list[torch.Tensor]:
     """Results of a graph.
 
     Args:
         graph: the graph.
         inputs: a tensor or number per argument; mutated inputs are written.
+        observe: sees every call.
 
     Raises:
         EngineError: a call failed; names the operator and the source line.
@@ -25,7 +31,11 @@ def interpret(graph: AtenGraph, inputs: Sequence[Any]) -> list[torch.Tensor]:
     values: dict[int, Any] = {**graph.constants, **dict(enumerate(inputs))}
     with torch.no_grad():
         for call in graph.calls:
-            values.update(zip(call.results, flat_results(_run(call, values)), strict=False))
+            results = flat_results(_run(call, values))
+            values.update(zip(call.results, results, strict=False))
+            if observe is not None:
+                arguments = [*call.args, *call.kwargs.values()]
+                observe(call, [fill(item, values) for item in arguments], results)
         constants = {id(tensor) for tensor in graph.constants.values()}
         found = [values[result] for result in graph.results]
         return [tensor.clone() if id(tensor) in constants else tensor for tensor in found]
