@@ -33,7 +33,7 @@ class Program:
     def observe(
         self, inputs: list[Capsule], results: list[list[int]]
     ) -> tuple[list[Capsule], list[list[Observed | None]]]:
-        """Runs on one thread and tells what inputs and constants hold, and then, instruction by
+        """Runs and tells what inputs and constants hold, and then, instruction by
         instruction, what the registers in ``results`` held right after it."""
     def bind(
         self,

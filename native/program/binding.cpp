@@ -179,13 +179,17 @@ std::optional<std::vector<Tensor>> Binding::run(std::span<const Tensor> inputs) 
   if (!fits(inputs))
     return std::nullopt;
   Lease lease(*this, inputs);
+  execute(lease, nullptr);
+  return lease.finish();
+}
+
+void Binding::execute(Lease& lease, const Look& look) {
   try {
-    program_->execute_all(lease.context());
+    program_->execute_all(lease.context(), look);
   } catch (const host::Stopped&) {
     lease.abandon();
     throw std::runtime_error("the process ends");
   }
-  return lease.finish();
 }
 
 std::vector<Tensor> Binding::observe(std::span<const Tensor> inputs,
@@ -197,16 +201,13 @@ std::vector<Tensor> Binding::observe(std::span<const Tensor> inputs,
     throw std::invalid_argument("one list of results per instruction is needed");
   Lease lease(*this, inputs);
   Context& context = lease.context();
-  observed.emplace_back();
+  observed.resize(parts.instructions.size() + 1);
   for (Register index = 0; index < parts.first_temporary(); ++index)
-    observed.back().push_back(look_at(context.get(index)));
-  for (std::size_t i = 0; i < parts.instructions.size(); ++i) {
-    program_->call(i, context);
-    observed.emplace_back();
-    for (Register index : results[i])
-      observed.back().push_back(look_at(context.get(index)));
-    context.drop(parts.instructions[i].frees);
-  }
+    observed[0].push_back(look_at(context.get(index)));
+  execute(lease, [&](std::size_t instruction) { // each instruction has a row of its own
+    for (Register index : results[instruction])
+      observed[instruction + 1].push_back(look_at(context.get(index)));
+  });
   return lease.finish();
 }
 

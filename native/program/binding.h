@@ -59,7 +59,7 @@ public:
   // the layout that the plan needs. Throws std::invalid_argument for a wrong number of inputs,
   // OperatorError when a call fails; either way nothing is kept alive and later runs work.
   std::optional<std::vector<Tensor>> run(std::span<const Tensor> inputs);
-  // A run on one thread that looks at every register: first the inputs and constants, then, for
+  // A run that looks at registers: first the inputs and constants, then, for
   // each instruction, the registers that `results` names.
   std::vector<Tensor> observe(std::span<const Tensor> inputs,
                               std::span<const std::vector<Register>> results,
@@ -67,6 +67,7 @@ public:
 
 private:
   class Lease;
+  void execute(Lease& lease, const Look& look);
   void check_count(std::span<const Tensor> inputs) const;
   bool fits(std::span<const Tensor> inputs) const;
   std::unique_ptr<Space> take();

@@ -22,12 +22,7 @@ Program::Program(Parts parts) : parts_(std::move(parts)) {
   }
 }
 
-void Program::execute(std::size_t instruction, Context& context) const {
-  call(instruction, context);
-  context.drop(parts_.instructions[instruction].frees);
-}
-
-void Program::call(std::size_t instruction, Context& context) const {
+void Program::execute(std::size_t instruction, Context& context, const Look& look) const {
   try {
     context.call(instruction);
   } catch (const std::bad_alloc&) {
@@ -35,14 +30,17 @@ void Program::call(std::size_t instruction, Context& context) const {
   } catch (const std::exception& error) {
     throw OperatorError(instruction, error.what());
   }
+  if (look)
+    look(instruction);
+  context.drop(parts_.instructions[instruction].frees);
 }
 
 // One run on several streams. After a failure calls are skipped, but events still recorded, or
 // other streams would wait for ever.
 class Program::Run {
 public:
-  Run(const Program& program, Context& context)
-      : program_(program), context_(context), number_(context.next_run()) {}
+  Run(const Program& program, Context& context, const Look& look)
+      : program_(program), context_(context), look_(look), number_(context.next_run()) {}
 
   void run_stream(std::uint32_t stream) {
     for (std::size_t i : program_.by_stream_[stream]) {
@@ -63,7 +61,7 @@ public:
 private:
   void try_instruction(std::size_t instruction) {
     try {
-      program_.execute(instruction, context_);
+      program_.execute(instruction, context_, look_);
     } catch (...) {
       const std::lock_guard lock(mutex_);
       if (!failure_)
@@ -74,19 +72,20 @@ private:
 
   const Program& program_;
   Context& context_;
+  Look look_;
   std::uint64_t number_;
   std::mutex mutex_;
   std::exception_ptr failure_;
   std::atomic<bool> failed_{false};
 };
 
-void Program::execute_all(Context& context) const {
+void Program::execute_all(Context& context, const Look& look) const {
   if (parts_.n_streams == 1) {
     for (std::size_t i = 0; i < parts_.instructions.size(); ++i)
-      execute(i, context);
+      execute(i, context, look);
     return;
   }
-  const auto run = std::make_shared<Run>(*this, context);
+  const auto run = std::make_shared<Run>(*this, context, look);
   for (std::uint32_t stream = 1; stream < parts_.n_streams; ++stream)
     context.worker(stream).submit([run, stream] {
       prepare_worker_thread();

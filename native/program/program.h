@@ -1,6 +1,7 @@
 // An immutable list of ATen calls that runs without Python between them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -28,6 +29,8 @@ struct Segment {
   std::size_t last;
 };
 
+using Look = std::function<void(std::size_t instruction)>;
+
 class Program {
 public:
   // Throws what check_parts() throws.
@@ -36,12 +39,12 @@ public:
   Program& operator=(const Program&) = delete;
 
   const Parts& parts() const { return parts_; }
-  // Makes one call, and drops what it frees unless it fails. Throws OperatorError.
-  void execute(std::size_t instruction, Context& context) const;
-  void call(std::size_t instruction, Context& context) const;
+  // Makes one call, and drops what it frees unless it fails. `look` is called in between with the
+  // number of the instruction, when there is one. Throws OperatorError.
+  void execute(std::size_t instruction, Context& context, const Look& look = nullptr) const;
   // Makes all of them: stream 0 on this thread, the others on the context's. Throws OperatorError
   // with the first failure, after every thread has come to its end.
-  void execute_all(Context& context) const;
+  void execute_all(Context& context, const Look& look = nullptr) const;
   // In the order of the instructions.
   const std::vector<Segment>& segments() const { return segments_; }
 

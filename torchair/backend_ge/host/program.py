@@ -1,9 +1,9 @@
 """Native programs: a flat list of traced ATen calls that runs in C++ without Python per call.
 
-``Program(trace)`` chooses a route for every call (call_routes.py), numbers tensors as registers that
-are freed at their last use (emission.py), and hands the result to the native executor. Its second
-run is observed, and memory is planned from that (planning.py); inputs of the same layout run the
-planned program from then on.
+``Program(trace)`` chooses a route for every call (call_routes.py), numbers tensors as registers
+that are freed at their last use (emission.py), and hands the result to the native executor. Its
+second run is observed, and memory is planned from that (planning.py); inputs of the same layout run
+the planned program from then on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torchair.backend_ge.host.emission import Emitted, emit
 from torchair.backend_ge.host.lowered import Lowered, lower
 from torchair.backend_ge.host.planning import MemoryPlan, plan_memory
 from torchair.backend_ge.host.proxy import Proxy, from_capsules, to_capsules
-from torchair.backend_ge.host.schedule import schedule_of
+from torchair.backend_ge.host.schedule import Schedule, schedule_of
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 
 __all__ = ["AtenCall", "BoundProgram", "Program", "ProgramError", "Slot", "Trace"]
@@ -86,6 +86,7 @@ class Program:
         if self._schedule.n_streams > 1:
             _prepare_workers()
         self._lowered = lower(trace)
+        _check_order(self._lowered, self._schedule)
         self.routes = [_ROUTE_NAMES[type(call.route)] for call in self._lowered.calls]
         self._plain = _Version(trace, self._lowered, emit(self._lowered, self._schedule))
         self._planned: _Version | None = None
@@ -100,6 +101,11 @@ class Program:
     def is_planned(self) -> bool:
         """Whether there is a memory plan already."""
         return self._planned is not None
+
+    @property
+    def n_streams(self) -> int:
+        """How many streams the calls are on."""
+        return self._schedule.n_streams
 
     @property
     def instructions(self) -> list[str]:
@@ -287,8 +293,8 @@ class BoundProgram:
 class Launch:
     """A run whose addresses are fixed, for streams that capture it or run it.
 
-    ``put_on(device, streams)`` queues it, one stream per stream of the program. ``outputs()`` are the
-    tensors of the latest run; those of a planned program are made anew by every run.
+    ``put_on(device, streams)`` queues it, one stream per stream of the program. ``outputs()`` are
+    the tensors of the latest run, which makes them anew.
     """
 
     def __init__(self, bound: BoundProgram, version: _Version, native: _native.Launch) -> None:
@@ -304,7 +310,7 @@ class Launch:
         self._native.put_on(device, list(streams))
 
     def outputs(self) -> list[torch.Tensor]:
-        """The outputs of the latest run."""
+        """The outputs of the latest run; None for one that is not computed yet."""
         return from_capsules(self._native.outputs())
 
     def share_memory(self) -> None:
@@ -320,6 +326,23 @@ def _prepare_workers() -> None:
     """Threads of streams compute below the layers of autograd, as the caller's thread does."""
     keys: Any = torch._C.DispatchKey
     _native.set_worker_excluded_keys([int(getattr(keys, name)) for name in _BELOW_AUTOGRAD])
+
+
+def _check_order(lowered: Lowered, schedule: Schedule) -> None:
+    """ValueError where a call uses a value that another stream may not have computed yet."""
+    if schedule.n_streams == 1:
+        return
+    defined: dict[int, int] = {}
+    for call in lowered.calls:
+        for value in call.operands:
+            first = defined.get(value)
+            if first is not None and not schedule.is_before(first, call.index):
+                stream, other = (schedule.placements[i][0] for i in (call.index, first))
+                raise ValueError(
+                    f"call {call.index} on stream {stream} uses what call {first} on stream "
+                    f"{other} computes, and does not wait for it"
+                )
+        defined.update((v, call.index) for v in call.defined if v is not None)
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
