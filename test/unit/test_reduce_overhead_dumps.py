@@ -43,8 +43,8 @@ def test_graphs_are_written_as_python_that_runs(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_dynamic_graph_as_python(tmp_path: Path) -> None:
     def g(x: Tensor) -> tuple[Tensor, Tensor]:
-        parts = torch.softmax(x @ x.t() / x.shape[1], -1).split(2, 1)
-        return parts[0] * (x.shape[0] // 2), torch.cat([torch.arange(x.shape[0]), x[0].long()])
+        best = torch.softmax(x @ x.t() / x.shape[1], -1).topk(2)
+        return best.values * (x.shape[0] // 2), torch.cat([best.indices[0], x[0].long()])
 
     compiled, _ = compile_for_replay(
         g, dynamic=True, graph_dump_type="py", graph_dump_path=str(tmp_path)
