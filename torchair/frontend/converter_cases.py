@@ -17,6 +17,7 @@ from torch._dynamo.exc import Unsupported, UserError
 from torchair._ge_concrete_graph.supported_declaration import Support, _TypedTensor
 from torchair.errors import TorchairError, UnsupportedOpError
 from torchair.frontend.dynamo import NpuBackend
+from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.user_converters import registered_converters
 
 Status = Literal["passed", "failed", "skipped"]
@@ -71,6 +72,7 @@ def _full_name(mnemonic: str) -> str:
 
 def find_target(name: str) -> Callable[..., Any] | None:
     """The torch operator or Python function of a name, None when this torch has none."""
+    define_operators()
     root, *path = name.split(".")
     modules = {"math": math, "operator": operator, "torch": torch, "sym": operator}
     found: Any = modules.get(root) or getattr(torch.ops, root)
