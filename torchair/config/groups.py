@@ -270,7 +270,7 @@ class InferenceConfig(OptionGroup):
     """Inference."""
 
     dynamic_gears_merge_policy = choice(
-        ("zip", "product"), "zip", "How the gears of several dims combine.", modes=GE
+        ("zip", "product"), "zip", "How the gears of several dims combine."
     )
 
 
