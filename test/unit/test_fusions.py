@@ -3,6 +3,7 @@ numeric class of the pass."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,9 @@ def check(
     found, nodes = compile_and_count(function, inputs, folder, **how)
     limit = TOLERANCE[inputs[0].dtype]
     torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
-    computing = {n for n in nodes if n not in ("Data", "Const", "NetOutput", "Reshape", "Unsqueeze")}
+    computing = {
+        n for n in nodes if n not in ("Data", "Const", "NetOutput", "Reshape", "Unsqueeze")
+    }
     assert computing == set(types.split())
 
 
@@ -141,3 +144,68 @@ def test_rotary_embedding(dtype: torch.dtype, dynamic: bool, tmp_path: Any) -> N
         angles.sin().to(dtype),
     )
     check(rotary, inputs, tmp_path, "RotaryMul", dynamic=dynamic)
+
+
+def gelu_by_erf(x: Tensor) -> Tensor:
+    return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+def gelu_by_erf_scaled_last(x: Tensor) -> Tensor:
+    return 0.5 * (x * (1.0 + torch.erf(x * 0.7071067811865475)))
+
+
+def gelu_by_tanh(x: Tensor) -> Tensor:
+    inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))
+    return 0.5 * x * (1.0 + torch.tanh(inner))
+
+
+def gelu_by_tanh_of_products(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+
+
+def gelu_by_tanh_factored(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(x * 0.7978845608 * (1 + 0.044715 * x * x)))
+
+
+GELUS = (
+    gelu_by_erf,
+    gelu_by_erf_scaled_last,
+    gelu_by_tanh,
+    gelu_by_tanh_of_products,
+    gelu_by_tanh_factored,
+)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("gelu", GELUS)
+def test_gelu(gelu: Any, dynamic: bool, tmp_path: Any) -> None:
+    check(gelu, (torch.randn(4, 33),), tmp_path, "GeluV2", dynamic=dynamic)
+
+
+def test_silu(tmp_path: Any) -> None:
+    check(lambda x: torch.sigmoid(x) * x, (torch.randn(4, 8).half(),), tmp_path, "Swish")
+
+
+def layer_norm_by_mean(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    centered = x - x.mean(-1, keepdim=True)
+    variance = centered.pow(2).mean(-1, keepdim=True)
+    return centered * torch.rsqrt(variance + 1e-5) * w + b
+
+
+def layer_norm_by_variance(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+    return w * ((x - mean) / torch.sqrt(variance + 1e-6)) + b
+
+
+def layer_norm_by_var_mean(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(x, -1, keepdim=True, correction=0)
+    return (x - mean) / torch.sqrt(variance + 1e-6) * w + b
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    "norm", [layer_norm_by_mean, layer_norm_by_variance, layer_norm_by_var_mean]
+)
+def test_layer_norm(norm: Any, dynamic: bool, tmp_path: Any) -> None:
+    inputs = (torch.randn(2, 3, 16), torch.randn(16), torch.randn(16))
+    check(norm, inputs, tmp_path, "LayerNormV4", dynamic=dynamic)

@@ -12,7 +12,13 @@ from torchair.passes import ALL_PASSES
 CLEAN = ("canonicalize", "cse", "dce")
 SCOPE = ("resolve-scopes",)
 SHAPE = ("sym-inputs-to-sizes",)
-FUSE = ("fuse-rms-norm", "fuse-gated-activation", "fuse-rotary-embedding")
+FUSE = (
+    "fuse-activation",
+    "fuse-layer-norm",
+    "fuse-rms-norm",
+    "fuse-gated-activation",
+    "fuse-rotary-embedding",
+)
 TYPE = ("promote-dtypes",)
 SCHEDULE = ("schedule-streams", "verify-schedule")
 LOWER = ("convert-aten-to-ge",)
