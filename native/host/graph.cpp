@@ -35,6 +35,8 @@ void Graph::replay(runtime::Stream& target) {
   const std::lock_guard lock(mutex_);
   if (destroyed_)
     throw Error(Code::kInvalidHandle, "a graph cannot be replayed");
+  if (std::exchange(generation_, fork_generation()) != fork_generation())
+    finished_.reach(n_replays_); // what ran when the process was forked does not run here
   while (workers_.size() + 1 < lanes_.size())
     workers_.push_back(std::make_unique<Worker>());
   const std::uint64_t replay = ++n_replays_;

@@ -47,6 +47,7 @@ private:
 
   mutable std::mutex mutex_; // guards what follows, and the tasks of nodes
   std::uint64_t n_replays_ = 0;
+  std::uint64_t generation_ = fork_generation();
   std::vector<std::unique_ptr<Worker>> workers_; // of lanes 1 ...
   std::exception_ptr failure_;                   // of the running replay
   std::atomic<bool> failed_{false};
