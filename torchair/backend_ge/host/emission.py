@@ -10,7 +10,7 @@ from torchair import _native
 from torchair.backend_ge.host.call_routes import ProxyRoute, PythonRoute, Route
 from torchair.backend_ge.host.lowered import Lowered, LoweredCall, last_uses
 from torchair.backend_ge.host.proxy import to_capsules
-from torchair.backend_ge.host.schedule import Schedule
+from torchair.backend_ge.host.schedule import Schedule, keep_calls
 
 Layout = tuple[int, list[int], list[int]]
 """torch's number of the dtype, sizes and strides in elements."""
@@ -55,8 +55,9 @@ def emit(lowered: Lowered, schedule: Schedule, places: Places | None = None) -> 
     places = places or Places()
     made = [call for call in lowered.calls if call.route is not None]
     registers = _Registers(lowered, made, schedule, places)
+    placements, n_events = keep_calls(schedule, [call.index for call in made])
     planned = [
-        (*_instruction(call, index, registers, lowered.nodes), schedule.placements[call.index])
+        (*_instruction(call, index, registers, lowered.nodes), placements[index])
         for index, call in enumerate(made)
     ]
     builder = _native.ProgramBuilder(
@@ -69,7 +70,7 @@ def emit(lowered: Lowered, schedule: Schedule, places: Places | None = None) -> 
         getattr(builder, method)(*arguments, placement)
     _add_places(builder, registers, places)
     outputs = [registers.of(value) for value in lowered.outputs]
-    native = builder.build(outputs, schedule.n_streams, schedule.n_events)
+    native = builder.build(outputs, schedule.n_streams, n_events)
     results = [[registers.of(v) for v in call.results if v is not None] for call in made]
     return Emitted(native, [call.index for call in made], results)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from torchair.backend_ge.host.trace import AtenCall
 
-_PLACEMENT_0 = (0, list[int](), list[int]())
+Placement = tuple[int, list[int], list[int]]
+"""Stream, events waited for and events recorded."""
+_PLACEMENT_0: Placement = (0, [], [])
 
 
 @dataclass(slots=True)
@@ -22,7 +24,7 @@ class Schedule:
             call in its stream is its own entry. Empty for one stream.
     """
 
-    placements: list[tuple[int, list[int], list[int]]]
+    placements: list[Placement]
     n_streams: int = 1
     n_events: int = 0
     clocks: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
@@ -33,6 +35,54 @@ class Schedule:
             return first < second
         stream = self.placements[first][0]
         return self.clocks[second][stream] > self.clocks[first][stream]
+
+
+def keep_calls(schedule: Schedule, kept: Sequence[int]) -> tuple[list[Placement], int]:
+    """Placements of some of the calls that order these as before, and the number of events.
+
+    What a call that goes waited for, the next call of its stream waits for; an event that it
+    recorded becomes one of the call before it on its stream, together with what it waited for.
+    """
+    if schedule.n_streams == 1 or len(kept) == len(schedule.placements):
+        return [schedule.placements[index] for index in kept], schedule.n_events
+    merge = _Merge(schedule.n_events)
+    remaining = set(kept)
+    for index, placement in enumerate(schedule.placements):
+        merge.add(placement, index in remaining)
+    return merge.placements, merge.n_events
+
+
+class _Merge:
+    """One walk over all calls."""
+
+    def __init__(self, n_events: int) -> None:
+        self.placements: list[Placement] = []
+        self.n_events = n_events
+        self._latest: dict[int, list[int]] = {}
+        self._pending: dict[int, list[int]] = {}
+        self._stands_for: dict[int, list[int]] = {}
+
+    def add(self, placement: Placement, is_kept: bool) -> None:
+        stream, waits, records = placement
+        pending = self._pending.setdefault(stream, [])
+        pending += [e for wait in waits for e in self._stands_for.get(wait, [wait])]
+        if is_kept:
+            self._latest[stream] = list(records)
+            self.placements.append((stream, list(dict.fromkeys(pending)), self._latest[stream]))
+            pending.clear()
+        elif records:
+            meant = list(dict.fromkeys([*pending, *self._event_after(stream)]))
+            self._stands_for.update(dict.fromkeys(records, meant))
+
+    def _event_after(self, stream: int) -> list[int]:
+        """An event of the latest call on a stream, made when it has none; none before any call."""
+        latest = self._latest.get(stream)
+        if latest is None:
+            return []
+        if not latest:
+            latest.append(self.n_events)
+            self.n_events += 1
+        return latest[:1]
 
 
 def schedule_of(calls: Sequence[AtenCall]) -> Schedule:
