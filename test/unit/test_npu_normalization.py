@@ -189,6 +189,18 @@ def test_group_norm_swish_gradient() -> None:
     assert dx.shape == x.shape and dgamma.abs().sum() > 0 and dbeta.abs().sum() == 0
 
 
+def check_running_statistics_stay(x: Tensor, *sums: Tensor) -> None:
+    """The schema writes nothing, in eager and compiled."""
+
+    def call(x: Tensor, sums: Tensor, squares: Tensor, counts: Tensor) -> list[Tensor]:
+        mean, var = torch.full((3,), 2.0), torch.full((3,), 4.0)
+        npu.batch_norm_gather_stats_update(x, sums, squares, mean, var, 0.9, 1e-7, counts)
+        return [mean, var]
+
+    mean, var = check_compiled(call, x, *sums)
+    assert mean.tolist() == [2.0] * 3 and var.tolist() == [4.0] * 3
+
+
 def test_batch_norm_steps() -> None:
     x = torch.randn(4, 3, 5, 2)
     total, square = check_compiled(lambda x: npu.batch_norm_reduce(x, 1e-5), x)
@@ -198,6 +210,7 @@ def test_batch_norm_steps() -> None:
     sums = torch.stack([s.sum((0, 2, 3)) for s in shares])
     squares = torch.stack([s.square().sum((0, 2, 3)) for s in shares])
     counts, running = torch.full((4,), 10.0), torch.zeros(3)
+    check_running_statistics_stay(x, sums, squares, counts)
     mean, invstd = check_compiled(
         lambda x, s, q, r, c: npu.batch_norm_gather_stats_update(x, s, q, r, None, 0.9, 1e-7, c),
         x,

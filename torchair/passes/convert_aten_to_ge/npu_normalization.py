@@ -188,13 +188,14 @@ def batch_norm_gather_stats_update(
     eps: Any,
     counts: Any,
 ) -> Any:
+    """GE writes the running statistics in place, the schema of PyTorch says that nothing is."""
     zeros = filled(0.0, [ge.size(input, 1)], ge.element(mean))
+    running = [zeros if v is None else v for v in (running_mean, running_var)]
     found = ge.SyncBatchNormGatherStats(
         mean,
         invstd,
         ge.cast_to(counts, interned.i32),
-        zeros if running_mean is None else running_mean,
-        zeros if running_var is None else running_var,
+        *(ge.TensorMove(value, out=value.type) for value in running),
         momentum=momentum,
         eps=eps,
     )
