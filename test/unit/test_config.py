@@ -222,6 +222,7 @@ CASES: dict[str, Case] = {
     "passes.drop": _pass_names(()),
     "passes.insert_before": INSERTIONS,
     "passes.insert_after": INSERTIONS,
+    "host.replay": _choice("inline", "device"),
     "host.max_programs": _integer(64, 1, 4096),
     "host.threads": _integer(0, 0, 1024),
 }
@@ -748,6 +749,7 @@ def test_own_options_are_in_no_option_dict() -> None:
         "passes.drop",
         "passes.insert_before",
         "passes.insert_after",
+        "host.replay",
         "host.max_programs",
         "host.threads",
     }

@@ -409,6 +409,15 @@ class PassesConfig(OptionGroup):
 class HostConfig(OptionGroup):
     """The host device."""
 
+    replay = choice(
+        ("inline", "device"),
+        "inline",
+        "Captures run on the caller's thread, or on a stream, with fixed addresses as on an NPU.",
+        modes=CAPTURE,
+        in_cache_key=False,
+        own=True,
+    )
+
     max_programs = integer(
         1,
         4096,

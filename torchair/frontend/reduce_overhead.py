@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, read_graph
 from torchair.backend_ge.runtime.capture import CapturePolicy
 from torchair.backend_ge.runtime.captured_graph import CapturedGraph, CaptureOptions, live_graphs
+from torchair.backend_ge.runtime.device_replay import DeviceOptions
 from torchair.backend_ge.runtime.host_values import register_update_slots
 from torchair.backend_ge.runtime.staging import forget_pools
 from torchair.config import Snapshot
@@ -164,6 +165,7 @@ def _options(
             clone_outputs=aclgraph.enable_output_clone,
             check=config.debug.check_replay and not capture.unsafe_skip_npugraph_capture_validation,
             log_statistics=capture.record_statistics_debug_info,
+            device=_device_options(config) if config.host.replay == "device" else None,
         ),
         frozen_parameter=config.experimental_config.frozen_parameter,
         force_recapture=capture.force_recapture
@@ -175,6 +177,14 @@ def _options(
         reinplace_values=not aclgraph.disable_reinplace_inplaceable_ops_pass,
         composite=_composite,
         observer=observer,
+    )
+
+
+def _device_options(config: Snapshot) -> DeviceOptions:
+    capture = config.npugraphex_config
+    return DeviceOptions(
+        mode=capture.capture_error_mode,
+        validate=not capture.unsafe_skip_npugraph_capture_validation,
     )
 
 

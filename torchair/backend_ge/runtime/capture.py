@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,12 @@ import torch
 from torchair.backend_ge.host.program import ProgramError
 from torchair.backend_ge.runtime.aten_graph import AtenGraph
 from torchair.backend_ge.runtime.capture_key import CaptureKey
+from torchair.backend_ge.runtime.device_replay import (
+    DeviceOptions,
+    DeviceReplay,
+    InlineReplay,
+    Replayer,
+)
 from torchair.backend_ge.runtime.specialise import Specialised, TensorSpec, call_error
 from torchair.backend_ge.runtime.staging import StagingPool
 from torchair.backend_ge.runtime.update_slots import UpdateSlots
@@ -27,12 +33,14 @@ class CapturePolicy:
         check: verify every replay: frozen parameters keep their addresses, what a replay must
             refresh is overwritten with poison after it.
         log_statistics: log minimum, maximum, mean and norm of inputs and outputs.
+        device: capture on streams of a device; None replays on the caller's thread.
     """
 
     stage_inputs: bool = True
     clone_outputs: bool = False
     check: bool = False
     log_statistics: bool = False
+    device: DeviceOptions | None = None
 
 
 class Capture:
@@ -50,6 +58,7 @@ class Capture:
         slots: numbers that are updated before each replay.
         pool: where staged inputs lie.
         policy: see there.
+        on_move: told the names of inputs that have moved, and whether one of them is written.
 
     Attributes:
         operators: name of every call of a replay, e.g. ``aten::add.Tensor``.
@@ -66,11 +75,12 @@ class Capture:
         slots: UpdateSlots,
         pool: StagingPool,
         policy: CapturePolicy,
+        on_move: Callable[[list[str], bool], None],
     ) -> None:
         self.key = key
+        self._on_move = on_move
         self.operators, self.streams = specialised.operators, specialised.streams
         self._graph = graph
-        self._program = specialised.program
         self._positions = specialised.positions
         self._frozen = {index: (tensor, tensor.data_ptr()) for index, tensor in frozen.items()}
         self._slots = slots
@@ -83,8 +93,23 @@ class Capture:
         ]
         self._staged = [(place, self._positions[place]) for place in staged]
         self._buffers = pool.place([specs[index] for _, index in self._staged]) if staged else []
-        self._is_exclusive = bool(staged) or bool(slots.decided.uses)
+        self._replayer = self._make_replayer(specialised)
+        self._is_exclusive = bool(staged) or bool(slots.decided.uses) or policy.device is not None
         self._is_running = False
+
+    def _make_replayer(self, specialised: Specialised) -> Replayer:
+        options = self._policy.device
+        if options is None:
+            return InlineReplay(specialised.program)
+        places = enumerate(self._positions)
+        written = [place for place, index in places if index in specialised.written]
+        pool = self._pool.device_pool(options.device)
+
+        def on_move(moved: list[int]) -> None:
+            names = [self._graph.arguments[self._positions[place]].name for place in moved]
+            self._on_move(names, not set(moved).isdisjoint(written))
+
+        return DeviceReplay(specialised.program, written, pool, options, on_move)
 
     def _may_stage(self, index: int, specialised: Specialised, spec: TensorSpec) -> bool:
         if self._graph.arguments[index].is_weight or specialised.fixed_layout:
@@ -139,7 +164,7 @@ class Capture:
 
     def _run(self, arguments: list[torch.Tensor]) -> list[torch.Tensor]:
         try:
-            outputs = self._program.run(arguments)
+            outputs = self._replayer.run(arguments)
         except ProgramError as error:
             call = self._graph.calls[min(error.origin, len(self._graph.calls) - 1)]
             raise call_error(call, error, "failed") from error
@@ -171,7 +196,9 @@ class Capture:
 
     def close(self) -> None:
         """Release what the process keeps for this capture."""
-        self._slots.close()
+        with self._pool.lock:
+            self._slots.close()
+            self._replayer.close()
 
 
 def _cloned(outputs: list[torch.Tensor], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:

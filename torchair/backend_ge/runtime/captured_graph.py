@@ -241,7 +241,8 @@ class CapturedGraph:
         if self._pool is None or not options.share_pool:
             self._pool = pool_of(options.pool)
         made = Capture(
-            self.graph, key, specialised, specs, frozen, slots, self._pool, options.policy
+            *(self.graph, key, specialised, specs, frozen, slots, self._pool, options.policy),
+            on_move=self._note_move,
         )
         reason = nearest(self.graph.arguments, list(self._captures), key)
         self._note(f"captured: {reason}")
@@ -278,6 +279,15 @@ class CapturedGraph:
             UserWarning,
             stacklevel=2,
         )
+
+    def _note_move(self, names: list[str], is_written: bool) -> None:
+        """A capture with fixed addresses is made again."""
+        why = "mutated_input" if is_written else "parameter_or_input"
+        self._note(f"captured again: {', '.join(names)} moved")
+        self.counts.captures += 1
+        self.counts.recaptures += 1
+        counters[COUNTERS][f"captured_{self.name}"] += 1
+        counters[COUNTERS][f"recapture_due_to_{why}_change_{self.name}"] += 1
 
     def _note(self, what: str) -> None:
         self.counts.history.append(what)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
+from torchair import _native
+from torchair.backend_ge.runtime.device_replay import device_named
 from torchair.backend_ge.runtime.specialise import TensorSpec
 
 ALIGNMENT = 64
@@ -31,11 +33,19 @@ class StagingPool:
         self.lock = threading.RLock()
         self._block = torch.empty(0, dtype=torch.uint8)
         self._blocks: list[int] = []
+        self._device_pools: dict[str, _native.runtime.MemoryPool] = {}
 
     @property
     def bytes_reserved(self) -> int:
-        """Bytes of all blocks given out."""
-        return sum(self._blocks)
+        """Bytes of all blocks given out, and of the pools on devices."""
+        return sum(self._blocks) + sum(p.bytes_reserved for p in self._device_pools.values())
+
+    def device_pool(self, name: str) -> _native.runtime.MemoryPool:
+        """The memory that captures of this pool share on a device."""
+        with self.lock:
+            if name not in self._device_pools:
+                self._device_pools[name] = device_named(name).create_pool()
+            return self._device_pools[name]
 
     def place(self, specs: Sequence[TensorSpec]) -> list[torch.Tensor]:
         """One uninitialised tensor per geometry, 64-byte aligned, not overlapping each other."""
