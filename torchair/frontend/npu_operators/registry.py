@@ -114,6 +114,21 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_attention_update",
         "npu_masked_softmax_with_rel_pos_bias",
     ),
+    "mla_prolog": (
+        "npu_mla_prolog",
+        "npu_mla_prolog_v2",
+        "npu_mla_prolog_v3",
+        "npu_mla_prolog_v3_functional",
+    ),
+    "state_space": (
+        "npu_masked_causal_conv1d",
+        "npu_fused_causal_conv1d",
+        "npu_fused_causal_conv1d_v2",
+        "npu_recurrent_gated_delta_rule",
+        "npu_recurrent_gated_delta_rule_functional",
+        "npu_chunk_gated_delta_rule",
+        "npu_prefetch",
+    ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",
@@ -183,6 +198,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_grouped_dynamic_mx_quant",
         "npu_rms_norm_dynamic_mx_quant",
         "npu_add_rms_norm_dynamic_mx_quant",
+    ),
+    "activation_quantization": (
+        "npu_gelu_quant",
+        "npu_swiglu_quant",
+        "npu_dequant_swiglu_quant",
+        "npu_swiglu_mx_quant",
+        "npu_dynamic_block_quant",
+        "npu_grouped_dynamic_block_quant",
     ),
 }
 """Module of this package -> operators it implements; a module is loaded when one is first called.

@@ -137,17 +137,17 @@ def scatter_pa_kv_cache(
     """
     if any(t is not None for t in (compress_lens, compress_seq_offset, seq_lens)):
         raise EngineError("the host kernel of ScatterPaKvCache does not compress sequences")
-    write = _write_tiled if cache_mode == "PA_NZ" else _write_pages
+    write = write_tiled if cache_mode == "PA_NZ" else write_pages
     return write(key_cache, slot_mapping, key), write(value_cache, slot_mapping, value)
 
 
-def _write_pages(cache: Tensor, slots: Tensor, tokens: Tensor) -> Tensor:
+def write_pages(cache: Tensor, slots: Tensor, tokens: Tensor) -> Tensor:
     flat = cache.flatten(0, 1)
     new = torch.ops.aten.index_put.default(flat, [slots.long()], tokens, False)
     return new.reshape(cache.shape)
 
 
-def _write_tiled(cache: Tensor, slots: Tensor, tokens: Tensor) -> Tensor:
+def write_tiled(cache: Tensor, slots: Tensor, tokens: Tensor) -> Tensor:
     page, width = cache.shape[2], cache.shape[3]
     at = slots.long()
     moved = cache.permute(0, 2, 1, 3)
