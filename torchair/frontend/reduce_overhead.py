@@ -158,14 +158,15 @@ def _options(
 ) -> CaptureOptions:
     aclgraph, capture = config.debug.aclgraph, config.npugraphex_config
     pool = config.aclgraph_config.use_custom_pool
+    is_on_device = config.host.replay == "device"
     return CaptureOptions(
         limit=aclgraph.static_capture_size_limit,
         policy=CapturePolicy(
-            stage_inputs=aclgraph.clone_input and role == "inference",
+            stage_inputs=aclgraph.clone_input and (role == "inference" or is_on_device),
             clone_outputs=aclgraph.enable_output_clone,
             check=config.debug.check_replay and not capture.unsafe_skip_npugraph_capture_validation,
             log_statistics=capture.record_statistics_debug_info,
-            device=_device_options(config) if config.host.replay == "device" else None,
+            device=_device_options(config) if is_on_device else None,
         ),
         frozen_parameter=config.experimental_config.frozen_parameter,
         force_recapture=capture.force_recapture
