@@ -339,6 +339,13 @@ def test_damaged_headers_raise_nothing_but_artifact_errors(data: st.DataObject) 
     check_fuzzed(text[:at] + data.draw(st.text(max_size=4)) + text[at + cut :])
 
 
+@pytest.mark.parametrize(
+    "text", ["a\x00b", 'quotes """ and "', "back\\", "\\N{x} %s {y}", "\u2028 \x85"]
+)
+def test_any_comment_makes_a_docstring(text: str) -> None:
+    check_fuzzed(f"/** {text} */ REG_OP(A).INPUT(x, DT_INT8).OP_END()")
+
+
 def check_fuzzed(text: str) -> None:
     """What is accepted is written, read back and makes a module that Python compiles."""
     try:
@@ -481,6 +488,9 @@ def test_loading_is_all_or_nothing(tmp_path: Path) -> None:
         "a | X(x: floot) -> ()",
         "a | X() -> () {a: Int = }",
         "a | X() -> () {a: Type = float99}",
+        'a | X() -> () {a: Int = "x"}',
+        "a | X() -> () {a: ListInt = [1, [2]]}",
+        "a | X() -> () {a: Float = true}",
         "a | X() -> (y: any promotes a b)",
         "a | X() -> ()\na | X() -> ()",
         "\udce4",

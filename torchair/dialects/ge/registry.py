@@ -370,6 +370,9 @@ def _parse_attrs(text: str, line: str) -> dict[str, AttrSpec]:
                 default, at = _parse_default(text, at, match["type"])
             except (KeyError, ValueError, RecursionError) as error:
                 raise ArtifactError("malformed default in the GE registry", found=line) from error
+            if not _is_of_type(match["type"], default):
+                what = f"the default of '{match['name']}' in the GE registry is of another type"
+                raise ArtifactError(what, expected=match["type"], found=line)
         required = match["equals"] is None
         attrs[match["name"]] = AttrSpec(match["name"], match["type"], required, default)
         if not text.startswith(", ", at) and at != len(text):
@@ -388,10 +391,21 @@ def _parse_default(text: str, at: int, attr_type: str) -> tuple[object, int]:
     return _frozen(value, attr_type.endswith("Float")), end
 
 
+_PLAIN_TYPES: Final = {"Int": int, "Float": float, "Bool": bool, "String": str, "Type": str}
+
+
+def _is_of_type(attr_type: str, value: object) -> bool:
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        item_type = attr_type.removeprefix("List")
+        return item_type != attr_type and all(_is_of_type(item_type, v) for v in items)
+    return type(value) is _PLAIN_TYPES.get(attr_type, type(None))
+
+
 def _frozen(value: object, is_float: bool) -> object:
     if isinstance(value, list):
         return tuple(_frozen(item, is_float) for item in cast("list[object]", value))
-    return float(value) if is_float and isinstance(value, int) else value
+    return float(value) if is_float and type(value) is int else value
 
 
 def _result_rules(

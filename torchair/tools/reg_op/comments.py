@@ -10,6 +10,7 @@ _END = re.compile(r"\*+/\s*$")
 _TAG = re.compile(r"^[ \t]*@(\w+)[ \t]*(.*)$")
 _ITEM = re.compile(r"^[ \t]*(?:@li[ \t]*)?([A-Za-z_]\w*)[ \t]*:[ \t]*(.*)$")
 _SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)", re.DOTALL)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _LONGEST_BRIEF = 160
 
 
@@ -30,7 +31,7 @@ class Doc:
 
 def plain_lines(comment: str) -> list[str]:
     """Lines of a comment without its marks and Doxygen's line breaks."""
-    text = _MARKS.sub("", _END.sub("", comment))
+    text = _MARKS.sub("", _END.sub("", _UNPRINTABLE.sub("", comment)))
     return [line.replace("\\n", "").rstrip() for line in text.splitlines()]
 
 
