@@ -1,6 +1,7 @@
 #include "cann/allocator.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace torchair::cann {
 namespace {
@@ -8,6 +9,8 @@ namespace {
 constexpr std::size_t kGranularity = 512;
 // A kept block is not used for less than this part of it.
 constexpr std::size_t kLargestWaste = 4;
+
+thread_local std::string allocation_failure;
 
 std::size_t rounded(std::size_t bytes) {
   return (std::max<std::size_t>(bytes, 1) + kGranularity - 1) / kGranularity * kGranularity;
@@ -34,8 +37,9 @@ public:
   ge::MemBlock* Malloc(std::size_t size) override {
     try {
       return new OwnedBlock(*this, Block(allocator_, size), shared_from_this());
-    } catch (const std::exception&) {
-      return nullptr; // GE reports its own error, and the failed ACL call left its text
+    } catch (const std::exception& error) {
+      note_allocation_failure(error);
+      return nullptr;
     }
   }
 
@@ -123,6 +127,10 @@ std::size_t CachingAllocator::bytes_peak() const {
   const std::lock_guard lock(mutex_);
   return peak_;
 }
+
+void note_allocation_failure(const std::exception& error) { allocation_failure = error.what(); }
+
+std::string take_allocation_failure() { return std::exchange(allocation_failure, {}); }
 
 std::shared_ptr<ge::Allocator> ge_allocator(std::shared_ptr<Allocator> allocator) {
   return std::make_shared<AllocatorForGe>(std::move(allocator));

@@ -84,4 +84,9 @@ private:
 // it alive.
 std::shared_ptr<ge::Allocator> ge_allocator(std::shared_ptr<Allocator> allocator);
 
+// GE learns only that an allocation failed. The reason waits here, one for each thread, for whoever
+// reports GE's failure.
+void note_allocation_failure(const std::exception& error);
+std::string take_allocation_failure(); // empty when there was none
+
 } // namespace torchair::cann

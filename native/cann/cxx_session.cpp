@@ -44,7 +44,8 @@ public:
                  const OptionList& options) override {
     ge::Graph graph;
     ge().graph_create(&graph, ("graph_" + std::to_string(id)).c_str());
-    load_model(ge(), graph, model);
+    check(ge().graph_load(&graph, model.data(), model.size()),
+          "ge::Graph::LoadFromSerializedModelArray");
     check(ge().session_add_graph(&session_, id, graph, make_options(ge(), options)),
           "ge::Session::AddGraph");
   }

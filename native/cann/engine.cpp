@@ -46,7 +46,14 @@ std::vector<Output> CompiledGraph::run(void* stream, const std::shared_ptr<Alloc
     feature = Block(allocator, summary_->feature_bytes);
     engine_->session_->set_feature_memory(id_, feature.address(), feature.bytes());
   }
-  return engine_->session_->run(id_, stream, inputs, outputs);
+  try {
+    return engine_->session_->run(id_, stream, inputs, outputs);
+  } catch (const GeError& error) {
+    const std::string reason = take_allocation_failure();
+    if (reason.empty())
+      throw;
+    throw std::runtime_error(std::string(error.what()) + "; because " + reason);
+  }
 }
 
 void CompiledGraph::prepare(void* stream, const std::shared_ptr<Allocator>& allocator) {

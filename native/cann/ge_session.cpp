@@ -5,10 +5,13 @@
 namespace torchair::cann {
 namespace {
 
+// Status 0 is success: the call gave a null pointer.
 std::string describe(const std::string& function, GeStatus status, const std::string& text) {
   char number[16];
   std::snprintf(number, sizeof(number), "0x%08X", status);
-  return function + " failed with status " + number + (text.empty() ? "" : ": " + text);
+  const std::string what =
+      status == 0 ? " returned nothing" : " failed with status " + std::string(number);
+  return function + what + (text.empty() ? "" : ": " + text);
 }
 
 } // namespace

@@ -21,7 +21,7 @@ using OptionList = std::vector<std::pair<std::string, std::string>>;
 
 enum class Route { kAuto, kWrapper, kSession };
 
-// GE refused or failed. what() has the call, the status and GE's own text.
+// GE refused or failed. what() has the call, the status (0: it returned null) and GE's own text.
 class GeError : public std::runtime_error {
 public:
   GeError(const std::string& function, GeStatus status, const std::string& text);

@@ -44,9 +44,4 @@ TensorView view_of(const GeFunctions& ge, const ge::Tensor& tensor) {
   return view;
 }
 
-void load_model(const GeFunctions& ge, ge::Graph& graph, std::span<const std::byte> model) {
-  check(ge.graph_load(&graph, model.data(), model.size()),
-        "ge::Graph::LoadFromSerializedModelArray");
-}
-
 } // namespace torchair::cann

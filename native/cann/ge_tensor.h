@@ -13,7 +13,4 @@ ge::Tensor make_tensor(const GeFunctions& ge, const TensorView& view);
 // The view of a ge::Tensor.
 TensorView view_of(const GeFunctions& ge, const ge::Tensor& tensor);
 
-// Loads a serialized ModelDef into a graph that GE has constructed. Throws GeError.
-void load_model(const GeFunctions& ge, ge::Graph& graph, std::span<const std::byte> model);
-
 } // namespace torchair::cann

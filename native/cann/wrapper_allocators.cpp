@@ -25,8 +25,9 @@ template <std::size_t Index> void* allocate(void* /*object*/, std::size_t bytes)
     return nullptr;
   try {
     return new Block(allocator, bytes);
-  } catch (const std::exception&) {
-    return nullptr; // GE reports its own error, and the failed ACL call left its text
+  } catch (const std::exception& error) {
+    note_allocation_failure(error);
+    return nullptr;
   }
 }
 

@@ -58,7 +58,8 @@ public:
                                            });
     if (graph == nullptr)
       throw GeError("GeApiWrapper_Graph_CreateGraph", 0, last_text());
-    load_model(ge(), *graph, model);
+    check(ge().graph_load(graph.get(), model.data(), model.size()),
+          "ge::Graph::LoadFromSerializedModelArray");
     const OptionArrays arrays(options);
     check(ge().wrapper_add_graph(session_, id, graph.get(), arrays.keys.data(),
                                  arrays.values.data(), arrays.size),

@@ -18,7 +18,7 @@ from fake_cann.layout import NEEDED, exports, link_order
 CORE = Path(__file__).with_name("core")
 CORE_LIBRARY = "libfake_cann.so"
 FLAGS = (
-    "-std=c++20", "-O1", "-g", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fvisibility=default",
+    "-std=c++20", "-O0", "-g1", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fvisibility=default",
     # As in CANN's own libraries: a std::string that crosses would be seen at once.
     "-D_GLIBCXX_USE_CXX11_ABI=0",
 )  # fmt: skip

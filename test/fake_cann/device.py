@@ -87,6 +87,10 @@ class FakeCann:
         """Every call fails from now on, but those that free or end something."""
         self._core.fake_cann_lose_device()
 
+    def set_delay(self, milliseconds: int) -> None:
+        """Queued work takes this long."""
+        self._core.fake_cann_set_delay(milliseconds)
+
     def set_memory(self, nbytes: int) -> None:
         """Bytes of device memory; 0: no limit."""
         self._core.fake_cann_set_memory(nbytes)

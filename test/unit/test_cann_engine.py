@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from fake_cann.build import build, compiler
+from fake_cann.build import compiler
 from fake_cann.device import FakeCann
+from fake_cann.fixtures import compile_text, engine_on, loaded_fake, unary_graph
 
 import torchair
 from torchair.backend_ge.cann import process
+from torchair.backend_ge.cann.engine import CannEngine
+from torchair.errors import ArtifactError, ConfigError, EngineError
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> FakeCann:
-    folder = tmp_path_factory.mktemp("cann")
-    return FakeCann(folder, build("9.1.0", folder))
-
-
 @pytest.fixture(params=["wrapper", "session"])
 def fake(
-    request: pytest.FixtureRequest, loaded: FakeCann, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[FakeCann]:
     """The fake, driven by one of GE's two interfaces; checked after the engine is closed."""
-    monkeypatch.setenv("ASCEND_HOME_PATH", "")
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(loaded.folder))
-    monkeypatch.setenv(process.ROUTE_VARIABLE, request.param)
-    process.close()
-    loaded.reset()
-    yield loaded
-    torch._dynamo.reset()
-    process.close()
-    loaded.check()
+    loaded = loaded_fake(tmp_path_factory.mktemp("cann"))
+    with engine_on(loaded, request.param, monkeypatch):
+        yield loaded
 
 
 def compiled(function: Callable[..., Any], *, dynamic: bool = False, **options: Any) -> Any:
@@ -47,6 +41,13 @@ def compiled(function: Callable[..., Any], *, dynamic: bool = False, **options: 
     return torch.compile(function, backend=backend, dynamic=dynamic)
 
 
+def assert_same(actual: Any, expected: Any) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+# ---------------------------------------------------------------- through torch.compile
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_results_equal_eager(fake: FakeCann, dynamic: bool) -> None:
     def f(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,4 +57,285 @@ def test_results_equal_eager(fake: FakeCann, dynamic: bool) -> None:
     g = compiled(f, dynamic=dynamic)
     for rows in (3, 5):
         x, y = torch.randn(rows, 4), torch.randn(4, 6)
-        torch.testing.assert_close(g(x, y), f(x, y), rtol=0, atol=0)
+        assert_same(g(x, y), f(x, y))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_inputs_are_written_as_in_eager(fake: FakeCann, dynamic: bool) -> None:
+    def step(cache: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        cache.mul_(0.5).add_(x)
+        return cache * x
+
+    g = compiled(step, dynamic=dynamic)
+    ours, theirs = torch.zeros(4, 4).t(), torch.zeros(4, 4).t()
+    for _ in range(3):
+        x = torch.randn(4, 4)
+        assert_same(g(ours, x), step(theirs, x))
+        assert_same(ours, theirs)
+
+
+def test_training_step_equals_eager(fake: FakeCann) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.GELU(), torch.nn.Linear(7, 2))
+    twin = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.GELU(), torch.nn.Linear(7, 2))
+    twin.load_state_dict(model.state_dict())
+    x = torch.randn(3, 5)
+    compiled(model)(x).square().sum().backward()
+    twin(x).square().sum().backward()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_numbers_travel_as_host_scalars(fake: FakeCann) -> None:
+    def f(x: torch.Tensor, n: int, scale: float) -> torch.Tensor:
+        return x[: n - 1] * scale + n
+
+    g = compiled(f, dynamic=True)
+    x = torch.randn(9, 2)
+    for n, scale in ((3, 0.5), (4, 2.5), (9, -1.0)):
+        assert_same(g(x, n, scale), f(x, n, scale))
+
+
+def test_exported_program_runs(fake: FakeCann) -> None:
+    model = torch.nn.Linear(4, 2).eval()
+    x = torch.randn(3, 4)
+    config = torchair.CompilerConfig()
+    config.engine = "cann"
+    program = torchair.compile_exported_program(
+        torch.export.export(model, (x,)), compiler_config=config
+    )
+    torch.testing.assert_close(program(x), model(x))
+
+
+# ---------------------------------------------------------------- graphs as text
+
+
+@pytest.mark.parametrize(
+    ("element", "dtype"),
+    [
+        ("f32", torch.float32),
+        ("f16", torch.float16),
+        ("bf16", torch.bfloat16),
+        ("i32", torch.int32),
+        ("i64", torch.int64),
+        ("i8", torch.int8),
+    ],
+)
+def test_element_types(fake: FakeCann, element: str, dtype: torch.dtype) -> None:
+    graph = compile_text(unary_graph().replace("f32", element))
+    x = torch.tensor([[-2, -1, 0], [1, 2, 3]], dtype=dtype)
+    (result,) = graph.run([x])
+    assert_same(result, torch.relu(x))
+
+
+def test_what_is_not_dense_is_copied(fake: FakeCann) -> None:
+    graph = compile_text(unary_graph("Neg"))
+    base = torch.randn(3, 2)
+    for x in (base.t(), base.t().neg(), torch.randn(3).expand(2, 3), torch.randn(4, 6)[::2, ::2]):
+        assert_same(graph.run([x]), [-x])
+
+
+def test_empty_tensors(fake: FakeCann) -> None:
+    static = compile_text(unary_graph(shape="0x3"))
+    assert static.run([torch.empty(0, 3)])[0].shape == (0, 3)
+    dynamic = compile_text(unary_graph(shape="?x3"))
+    assert dynamic.run([torch.empty(0, 3)])[0].shape == (0, 3)
+    assert_same(dynamic.run([torch.ones(2, 3)]), [torch.ones(2, 3)])
+
+
+ASSIGN = """func.func @f(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = ge.Add(%x, %y) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %1 = ge.Assign(%x, %0) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  ge.NetOutput([%0]) : (tensor<4xf32>) -> ()
+}"""
+
+
+def test_result_that_is_also_written_has_memory_of_its_own(fake: FakeCann) -> None:
+    graph = compile_text(ASSIGN)
+    assert graph.signature.aliases == ((0, 0),) and graph.signature.returned == 1
+    x, y = torch.ones(4), torch.full((4,), 2.0)
+    (result,) = graph.run([x, y])
+    assert_same(x, torch.full((4,), 3.0))
+    assert_same(result, x)
+    result.zero_()
+    assert_same(x, torch.full((4,), 3.0))
+
+
+def test_outputs_lie_in_the_memory_of_written_inputs(fake: FakeCann) -> None:
+    compile_text(ASSIGN)
+    reuse = [line for line in fake.lines("options") if "outputReuseInput" in line]
+    route = process.engine({}, 0, owned=True).route
+    assert reuse == (
+        ["graph 0: ge.exec.outputReuseInputMemIndexes=0,0"] if route == "session" else []
+    )
+
+
+def test_memory_comes_from_the_callers_allocator(fake: FakeCann) -> None:
+    graph = compile_text(unary_graph(shape="1024x1024"))
+    allocated = fake.count("aclrtMalloc")
+    x = torch.randn(1024, 1024)
+    graph.run([x])
+    first = fake.count("aclrtMalloc") - allocated
+    for _ in range(3):
+        graph.run([x])
+    assert fake.count("aclrtMalloc") - allocated == first, "blocks are reused"
+
+
+def test_refreshable_feature_memory_is_given_in_every_run(fake: FakeCann) -> None:
+    config = torchair.CompilerConfig()
+    config.experimental_config.memory_efficiency = True
+    graph = compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    x = torch.randn(2, 3)
+    for _ in range(3):
+        assert_same(graph.run([x]), [torch.relu(x)])
+    expected = 3 if graph.is_static else 0
+    assert fake.count("Session.UpdateGraphFeatureMemoryBase") == expected
+
+
+def test_calls_come_in_order_and_end_in_the_opposite_one(fake: FakeCann) -> None:
+    compile_text(unary_graph()).run([torch.randn(2, 3)])
+    process.close()
+    calls = [call for call in fake.lines("calls") if not call.startswith("aclrtGet")]
+    opened = ["aclInit", "aclrtSetDevice", "GEInitialize", "Session.Session"]
+    assert calls[: len(opened)] == opened
+    closed = ["Session.~Session", "GEFinalize", "aclrtDestroyStream", "aclrtResetDevice"]
+    ends = [call for call in calls if call in (*closed, "aclFinalize")]
+    assert ends == [*closed, "aclFinalize"]
+    process.close()
+    assert fake.count("aclFinalize") == fake.count("GEFinalize") == 1
+
+
+def test_closed_engine_refuses_and_a_new_one_opens(fake: FakeCann) -> None:
+    graph = compile_text(unary_graph())
+    graph.run([torch.randn(2, 3)])
+    process.close()
+    with pytest.raises(EngineError, match="has been closed"):
+        graph.run([torch.randn(2, 3)])
+    again = compile_text(unary_graph())
+    assert_same(again.run([torch.ones(2, 3)]), [torch.ones(2, 3)])
+    assert fake.count("aclInit") == 2
+
+
+def test_graph_is_removed_when_nobody_holds_it(fake: FakeCann) -> None:
+    graph = compile_text(unary_graph())
+    graph.run([torch.randn(2, 3)])
+    kept = compile_text(unary_graph("Neg"))
+    del graph
+    assert fake.count("Session.RemoveGraph") == 1
+    assert_same(kept.run([torch.ones(2, 3)]), [-torch.ones(2, 3)])
+
+
+def test_threads_compile_and_run_at_once(fake: FakeCann) -> None:
+    shared = compile_text(unary_graph("Neg", "?x3"))
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            own = compile_text(unary_graph())
+            for step in range(5):
+                x = torch.full((2, 3), float(number * 10 + step))
+                assert_same(own.run([x]), [x])
+                y = torch.full((number + 1, 3), float(step))
+                assert_same(shared.run([y]), [-y])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+
+
+# ---------------------------------------------------------------- options and refusals
+
+
+def test_every_ge_option_arrives(fake: FakeCann, tmp_path: Any) -> None:
+    switches = tmp_path / "switches.json"
+    switches.write_text("{}")
+    config = torchair.CompilerConfig()
+    for path, value in {
+        "experimental_config.topology_sorting_strategy": "BFS",
+        "experimental_config.static_model_ops_lower_limit": 3,
+        "experimental_config.tiling_schedule_optimize": True,
+        "experimental_config.cc_parallel_enable": True,
+        "ge_config.enable_single_stream": True,
+        "ge_config.oo_level": "O3",
+        "ge_config.oo_constant_folding": True,
+        "ge_config.oo_dead_code_elimination": False,
+        "ge_config.export_compile_stat": "1",
+        "ge_config.aicore_num": "24|48",
+        "ge_config.optimization_switch": "Pass1:on",
+        "fusion_config.fusion_switch_file": str(switches),
+        "dump_config.enable_dump": True,
+        "dump_config.dump_path": str(tmp_path),
+        "dump_config.dump_mode": "input",
+        "dump_config.quant_dumpable": True,
+        "dump_config.dump_step": "0|2",
+        "dump_config.dump_layer": "Relu",
+        "dump_config.dump_data": "stats",
+    }.items():
+        config.set_option(path, value)
+    local, process_wide = config.ge_options()
+    compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    given = fake.lines("options")
+    assert len(local) >= 4 and len(process_wide) >= 10
+    for key, value in local.items():
+        assert f"graph 0: {key}={value}" in given
+    for key, value in process_wide.items():
+        assert f"process: {key}={value}" in given and f"session: {key}={value}" in given
+    assert "process: ge.exec.deviceId=0" in given and "session: ge.session_device_id=0" in given
+
+
+def test_dump_configuration_of_acl(fake: FakeCann, tmp_path: Any) -> None:
+    file = tmp_path / "dump.json"
+    file.write_text("{}")
+    config = torchair.CompilerConfig()
+    config.dump_config.dump_config_path = str(file)
+    compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    process.close()
+    calls = fake.lines("calls")
+    order = [calls.index(f"aclmdl{name}Dump") for name in ("Init", "Set", "Finalize")]
+    assert order == sorted(order) and order[2] < calls.index("aclFinalize")
+
+
+def test_other_process_options_are_refused_by_name(fake: FakeCann) -> None:
+    config = torchair.CompilerConfig()
+    compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    config.ge_config.aicore_num = "1|2"
+    with pytest.raises(ConfigError, match=r"ge\.aicoreNum=1\|2") as caught:
+        compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    assert "(not set)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.ones(2, 4), "another shape"),
+        (torch.ones(2, 3, 1), "another shape"),
+        (torch.ones(2, 3, dtype=torch.int32), "another type"),
+    ],
+)
+def test_wrong_inputs_are_named(fake: FakeCann, value: torch.Tensor, text: str) -> None:
+    graph = compile_text(unary_graph())
+    with pytest.raises(EngineError, match=text) as caught:
+        graph.run([value])
+    assert "arg0" in str(caught.value) or "x" in str(caught.value)
+
+
+def test_wrong_number_of_inputs(fake: FakeCann) -> None:
+    with pytest.raises(EngineError, match="wrong number of graph inputs"):
+        compile_text(unary_graph()).run([])
+
+
+def test_files_that_are_no_graphs(fake: FakeCann) -> None:
+    with pytest.raises(EngineError, match="not a serialized GE model"):
+        CannEngine().compile(b"\xff\xff\xff")
+    with pytest.raises(ArtifactError, match="no graph"):
+        CannEngine().compile(b"")
+
+
+def test_unknown_route_is_refused(fake: FakeCann, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(process.ROUTE_VARIABLE, "tcp")
+    with pytest.raises(ConfigError, match="auto or wrapper or session"):
+        compile_text(unary_graph())

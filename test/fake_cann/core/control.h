@@ -41,6 +41,9 @@ void fake_cann_lose_device(void);
 /* Bytes of device memory, 0: no limit. */
 void fake_cann_set_memory(uint64_t bytes);
 
+/* Queued work takes this long; a wait with a shorter limit ends with 107019. */
+void fake_cann_set_delay(int32_t milliseconds);
+
 /* Texts, one line each entry, valid until the next call of the same function. */
 const char* fake_cann_breaches(void);
 const char* fake_cann_calls(void);

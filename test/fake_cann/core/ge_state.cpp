@@ -127,7 +127,8 @@ Status add_graph(std::uint64_t session, std::uint32_t id, const Graph& graph,
   const Lock lock = locked();
   if (const Status injected = ge_enter("Session.AddGraph"))
     return injected;
-  const auto found = ge_state().sessions.find(session);
+  const auto found = ge_state().sessions.find(session);  if (session == 0)
+    return ge_fail("the session could not be created");
   if (found == ge_state().sessions.end())
     return ge_breach("AddGraph to a session that does not exist");
   if (found->second.graphs.contains(id))
@@ -217,6 +218,8 @@ std::vector<std::string> live_ge() {
     found.push_back(std::to_string(ge_state().tensors) + " tensors that GE made");
   return found;
 }
+
+bool is_ge_started() { return ge_state().initialized; }
 
 void reset_ge() { ge_state() = GeState{}; }
 

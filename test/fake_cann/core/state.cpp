@@ -225,6 +225,11 @@ extern "C" void fake_cann_lose_device() {
   state().device.lost = true;
 }
 
+extern "C" void fake_cann_set_delay(std::int32_t milliseconds) {
+  const Lock lock = locked();
+  state().device.delay = std::chrono::milliseconds(milliseconds);
+}
+
 extern "C" void fake_cann_set_memory(std::uint64_t bytes) {
   const Lock lock = locked();
   state().device.memory_limit = bytes;
@@ -245,6 +250,10 @@ extern "C" const char* fake_cann_leaks() {
   std::vector<std::string> all;
   for (const auto& part : {live_ge(), live_capture(), live_acl()})
     all.insert(all.end(), part.begin(), part.end());
+  if (is_ge_started())
+    all.push_back("GE, which was not finalized");
+  if (state().device.initialized)
+    all.push_back("ACL, which was not finalized");
   return lines(all);
 }
 

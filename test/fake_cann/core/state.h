@@ -59,6 +59,7 @@ struct Task {
   std::function<int()> run;                                // without the lock; returns a code
   std::vector<std::pair<const void*, std::uint64_t>> uses; // device memory it reads or writes
   const void* owner = nullptr;                             // the graph or model it belongs to
+  std::chrono::steady_clock::time_point ready{};           // set when it is queued
 };
 
 struct Capture;
@@ -95,6 +96,7 @@ struct Device {
   int references = 0; // aclrtSetDevice without aclrtResetDevice
   bool dumps = false;
   std::string dump_config;
+  std::chrono::milliseconds delay{0};
   std::uint64_t memory_limit = 0;
   std::uint64_t memory_used = 0;
   std::map<const void*, std::uint64_t> memory;
@@ -143,8 +145,9 @@ std::string user_of(const void* address);
 Stream* find_stream(void* handle); // null when it is none
 // Runs what is queued, in order, without the lock. Returns the stream's first failure, once.
 int drain(Lock& lock, Stream& stream);
-// Runs the tasks up to this number.
-void drain_to(Lock& lock, Stream& stream, std::uint64_t number);
+using TimePoint = std::chrono::steady_clock::time_point;
+// Runs the tasks up to this number; false when `end` came before.
+bool drain_to(Lock& lock, Stream& stream, std::uint64_t number, TimePoint end = TimePoint::max());
 // Queues or captures.
 int submit(Lock& lock, Stream& stream, Task task);
 // For waits and queries: what a capture forbids in every mode. 0 when allowed.
@@ -156,6 +159,7 @@ int check_unsafe_allowed(const char* function);
 std::vector<std::string> live_acl();
 std::vector<std::string> live_capture();
 std::vector<std::string> live_ge();
+bool is_ge_started();
 void reset_capture();
 void reset_ge();
 

@@ -1,4 +1,5 @@
 // Streams: queues that are worked off when somebody waits.
+#include <algorithm>
 #include <condition_variable>
 
 #include "capture.h"
@@ -31,13 +32,20 @@ Stream* find_stream(void* handle) {
   return state().device.streams.contains(stream) ? stream : nullptr;
 }
 
-void drain_to(Lock& lock, Stream& stream, std::uint64_t number) {
+bool drain_to(Lock& lock, Stream& stream, std::uint64_t number, TimePoint end) {
   while (stream.done < number) {
+    const TimePoint now = std::chrono::steady_clock::now();
+    const TimePoint ready = stream.queue.front().ready;
+    if (now >= end)
+      return false;
     if (stream.draining)
       drained.wait(lock);
+    else if (now < ready)
+      drained.wait_until(lock, std::min(ready, end));
     else
       run_first(lock, stream);
   }
+  return true;
 }
 
 int drain(Lock& lock, Stream& stream) {
@@ -52,6 +60,7 @@ int submit(Lock& /*lock*/, Stream& stream, Task task) {
     stream.update_tasks.push_back(std::move(task));
     return kOk;
   }
+  task.ready = std::chrono::steady_clock::now() + state().device.delay;
   stream.queue.push_back(std::move(task));
   ++stream.queued;
   return kOk;
@@ -100,7 +109,12 @@ extern "C" int fake_aclrtSynchronizeStreamWithTimeout(void* handle, std::int32_t
     return breach(kParamInvalid, "aclrtSynchronizeStreamWithTimeout with a timeout below -1");
   if (const int wrong = check_wait_allowed("aclrtSynchronizeStreamWithTimeout", stream))
     return wrong;
-  const int code = drain(lock, *stream);
+  const auto end = timeout < 0
+                       ? TimePoint::max()
+                       : std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout);
+  if (!drain_to(lock, *stream, stream->queued, end))
+    return fail(kWaitTimeout, "the stream is not done in time");
+  const int code = std::exchange(stream->failure, kOk);
   return code == kOk ? kOk : fail(code, "a task of the stream failed");
 }
 

@@ -30,6 +30,7 @@ class CannExecutable:
     Attributes:
         signature: how it is called.
         is_static: whether GE compiled it for fixed shapes; None when it does so at the first run.
+        route: the interface of GE that is used, ``wrapper`` or ``session``.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CannExecutable:
         self._held: deque[list[torch.Tensor]] = deque(maxlen=_MOST_QUEUED_RUNS)
         self.signature = signature
         self.is_static = graph.is_static
+        self.route = engine.route
 
     def run(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
         """Execute the graph.

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from torchair import _native
 from torchair.backend_ge.cann import libraries
 from torchair.backend_ge.cann.options import check_same, session_options
-from torchair.errors import EngineError
+from torchair.errors import ConfigError, EngineError
 
 ROUTE_VARIABLE = "TORCHAIR_CANN_ROUTE"
-"""``auto`` (the default), ``wrapper`` or ``session``: which interface of GE is used."""
+"""Environment variable: which interface of GE is used, one of `ROUTES`."""
+ROUTES = ("auto", "wrapper", "session")
+"""GE's plain-C wrapper, its C++ session, or the wrapper where it is complete (the default)."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,14 @@ def _open_engine(
     options: Mapping[str, str], device: int, owned: bool, dump_config: str | None
 ) -> _native.CannEngine:
     session = session_options(options, device)
+    route = os.environ.get(ROUTE_VARIABLE, ROUTES[0])
+    if route not in ROUTES:
+        raise ConfigError(f"{ROUTE_VARIABLE} is wrong", expected=" or ".join(ROUTES), found=route)
     try:
         return _native.CannEngine(
             libraries.search_folders(),
             device,
-            os.environ.get(ROUTE_VARIABLE, "auto"),
+            route,
             owned,
             dump_config or "",
             list(options.items()),

@@ -1,0 +1,65 @@
+"""How processes that use the cann engine end: by themselves, by an exception, after a fork."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_cann.build import build, compiler
+from test_cann_libraries import run_script
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+
+SCRIPT = """
+import atexit, os, threading, time, torch
+from pathlib import Path
+from fake_cann.device import FakeCann
+from fake_cann.fixtures import compile_text, unary_graph
+folder = Path({folder!r})
+fake = FakeCann(folder, folder / "libfake_cann.so")
+
+def report():
+    fake.check()
+    print("clean", flush=True)
+
+atexit.register(report)  # runs after what the engine registers later
+graph = compile_text(unary_graph())
+x = torch.ones(2, 3)
+assert torch.equal(graph.run([x])[0], x)
+"""
+
+TAILS = {
+    "by itself": "",
+    "while graphs and outputs are held by globals": "kept = [graph, graph.run([x])]",
+    "by sys.exit in a thread that waits": """
+fake.set_delay(300)
+threading.Thread(target=lambda: graph.run([x]), daemon=True).start()
+time.sleep(0.1)
+""",
+    "after a fork whose child is refused": """
+child = os.fork()
+if child == 0:
+    try:
+        graph.run([x])
+    except Exception as error:
+        os._exit(7 if "parent of this forked process" in str(error) else 1)
+    os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert torch.equal(graph.run([x])[0], x)
+""",
+    "after a child that ended on its own": """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=lambda: None)
+child.start()
+child.join()
+assert child.exitcode == 0
+assert torch.equal(graph.run([x])[0], x)
+""",
+}
+
+
+@pytest.mark.parametrize("how", sorted(TAILS))
+def test_process_ends_clean(how: str, tmp_path: Path) -> None:
+    build("9.1.0", tmp_path)
+    printed = run_script(SCRIPT.format(folder=str(tmp_path)) + TAILS[how], tmp_path)
+    assert printed.split() == ["clean"]
