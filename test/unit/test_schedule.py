@@ -31,7 +31,7 @@ from torchair.passes.verify_schedule import VerifySchedulePass
 from torchair.tools.context import make_context
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from stream_graphs import GRAPHS, block_of  # noqa: E402
+from stream_graphs import GRAPHS, block_of
 
 SMALL = [name for name in GRAPHS if "16 layers" not in name and "x 16" not in name]
 SMALL = [name for name in SMALL if "x 32" not in name and "deep" not in name]
