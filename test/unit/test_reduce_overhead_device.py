@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 from typing import Any
 
 import psutil
@@ -176,3 +177,39 @@ def test_replays_leak_nothing() -> None:
         compiled(x, position)
     gc.collect()
     assert process.memory_info().rss - start < 2 << 20
+
+
+@pytest.mark.parametrize("replay", ["inline", "device"])
+def test_graphs_of_one_pool_called_from_threads(replay: str) -> None:
+    def make(offset: int) -> Any:
+        return lambda x, n: torch.tanh(x * n + offset) @ x.t()
+
+    functions = [make(offset) for offset in range(2)]
+    torch._dynamo.reset()
+    options = {"use_graph_pool": (0, 5), "host.replay": replay}
+    backend = torchair.npugraph_ex.get_npu_backend()
+    compiled = [
+        torch.compile(function, backend=backend, dynamic=True, options=options, fullgraph=True)
+        for function in functions
+    ]
+    with torch.no_grad():
+        for call in compiled:
+            call(torch.randn(4, 5), 3)
+    wrong: list[Any] = []
+
+    def work(seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for step in range(30):
+            which, rows, n = step % 2, 4 + (step + seed) % 3, 2 + step % 4
+            x = torch.randn(rows, 5, generator=generator)
+            with torch.no_grad():
+                if not same_bits(compiled[which](x, n), functions[which](x, n)):
+                    wrong.append((seed, step))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    torchair.reset()
