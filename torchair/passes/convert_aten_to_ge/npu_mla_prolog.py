@@ -11,13 +11,13 @@ from torchair.passes.convert_aten_to_ge.registry import converts
 
 @converts(listed("npu_mla_prolog"))
 def npu_mla_prolog(kv_cache: Any, kr_cache: Any, out: Any, **named: Any) -> Any:
-    caches = {"kv_cache": moved(kv_cache), "kr_cache": moved(kr_cache)}
+    caches: dict[str, Any] = {"kv_cache": moved(kv_cache), "kr_cache": moved(kr_cache)}
     return build("npu_mla_prolog", "MlaProlog", named, out, **caches)
 
 
 @converts(listed("npu_mla_prolog_v2"))
 def npu_mla_prolog_v2(kv_cache: Any, kr_cache: Any, out: Any, **named: Any) -> Any:
-    caches = {"kv_cache": moved(kv_cache), "kr_cache": moved(kr_cache)}
+    caches: dict[str, Any] = {"kv_cache": moved(kv_cache), "kr_cache": moved(kr_cache)}
     return build("npu_mla_prolog_v2", "MlaPrologV2", named, out, **caches)
 
 

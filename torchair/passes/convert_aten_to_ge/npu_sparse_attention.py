@@ -26,7 +26,7 @@ def npu_sparse_flash_attention(value: Any, out: Any, **named: Any) -> Any:
     """Without values, the keys are the values."""
     values = named["key"] if value is None else value
     sinks = named["sinks"]
-    given = {} if sinks is None else {"sinks": ge.cast_to(sinks, interned.f32)}
+    given: dict[str, Any] = {} if sinks is None else {"sinks": ge.cast_to(sinks, interned.f32)}
     name = "npu_sparse_flash_attention"
     return build(name, "SparseFlashAttention", named, out, value=values, **given)
 

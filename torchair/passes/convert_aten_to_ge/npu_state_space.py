@@ -33,7 +33,7 @@ def npu_fused_causal_conv1d_v2(**named: Any) -> None:
     build(name, "InplaceFusedCausalConv1d", named, types, **_modes(named))
 
 
-def _modes(named: dict[str, Any]) -> dict[str, int]:
+def _modes(named: dict[str, Any]) -> dict[str, Any]:
     """The attributes that the schema has as words; ``named`` loses the words."""
     activation = named.pop("activation") or "None"
     mode = named.pop("conv_mode") or "default"

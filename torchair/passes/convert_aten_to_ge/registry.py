@@ -72,6 +72,7 @@ FAMILIES = (
     "npu_sparse_attention",
     "npu_mla_prolog",
     "npu_state_space",
+    "npu_collectives",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",

@@ -71,6 +71,8 @@ FAMILIES = (
     "npu_sparse_attention",
     "npu_mla_prolog",
     "npu_state_space",
+    "npu_collectives",
+    "npu_moe_distribution",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
