@@ -14,6 +14,8 @@ _MODULES = {
     "fold-constants": ("fold_constants", "FoldConstantsPass"),
     "sym-inputs-to-sizes": ("sym_inputs_to_sizes", "SymInputsToSizesPass"),
     "fuse-rms-norm": ("fuse_rms_norm", "FuseRmsNormPass"),
+    "raise-matmul": ("raise_matmul", "RaiseMatmulPass"),
+    "fuse-attention": ("fuse_attention", "FuseAttentionPass"),
     "fuse-activation": ("fuse_activation", "FuseActivationPass"),
     "fuse-layer-norm": ("fuse_layer_norm", "FuseLayerNormPass"),
     "fuse-gated-activation": ("fuse_gated_activation", "FuseGatedActivationPass"),

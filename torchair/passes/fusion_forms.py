@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
@@ -57,6 +58,28 @@ def shape_of(value: SSAValue) -> tuple[int, ...] | None:
     """Sizes, ``DYNAMIC`` where symbolic; None when even the rank is unknown."""
     shape = interned.shape_of(value.type)
     return None if shape is None else tuple(shape)
+
+
+Size: TypeAlias = int | str
+"""A static size, or the expression of a symbolic one."""
+
+
+def sizes_of(value: SSAValue) -> list[Size] | None:
+    """Sizes of a tensor such that equal lists mean equal shapes; None when one is unknown."""
+    shape, symbols = interned.shape_of(value.type), interned.symbols_of(value.type)
+    if shape is None or (symbols is None and interned.DYNAMIC in shape):
+        return None
+    names = symbols or [str(size) for size in shape]
+    return [
+        name if size == interned.DYNAMIC else size for size, name in zip(shape, names, strict=True)
+    ]
+
+
+def type_with_sizes(type_: Attribute, sizes: Sequence[Size]) -> Attribute:
+    """A tensor type of the same element with these sizes."""
+    shape = [interned.DYNAMIC if isinstance(size, str) else size for size in sizes]
+    symbols = None if interned.DYNAMIC not in shape else [str(size) for size in sizes]
+    return interned.tensor(shape, interned.element_type(type_), symbols)
 
 
 def resized(type_: Attribute, sizes: dict[int, int], element: Attribute) -> Attribute:

@@ -13,6 +13,8 @@ CLEAN = ("canonicalize", "cse", "dce")
 SCOPE = ("resolve-scopes",)
 SHAPE = ("sym-inputs-to-sizes",)
 FUSE = (
+    "raise-matmul",
+    "fuse-attention",
     "fuse-activation",
     "fuse-layer-norm",
     "fuse-rms-norm",

@@ -1,0 +1,206 @@
+"""Scaled dot product attention, written out or over repeated keys, in 16-bit floats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.ir import Attribute, SSAValue
+
+from torchair.ir import interned
+from torchair.ir.graph_pattern import (
+    ANY,
+    Call,
+    Hole,
+    Match,
+    call,
+    one_of,
+    rewrites,
+    static,
+    value,
+)
+from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.passes.fusion_forms import (
+    HALVES,
+    VIEWS,
+    add,
+    create,
+    div,
+    element_of,
+    is_last_dim,
+    maybe_cast,
+    mul,
+    resized,
+    shape_of,
+    sizes_of,
+)
+from torchair.passes.rewrite_pass import PatternPass
+
+_SDPA = "aten._scaled_dot_product_flash_attention_for_cpu"
+_STATISTICS = 8
+"""Copies that the operator keeps of each row's maximum and sum."""
+
+_FACTOR, _DIVISOR = static("factor"), static("divisor")
+_KEYS = one_of(
+    call("aten.transpose.int", value("key"), static("dim0"), static("dim1")),
+    call("aten.permute", value("key"), static("order")),
+)
+_PRODUCTS = call("aten.matmul", value("query"), _KEYS)
+_SCALED = one_of(
+    mul(_PRODUCTS, _FACTOR),
+    div(_PRODUCTS, _DIVISOR),
+    call("aten.matmul", mul(value("query"), _FACTOR), _KEYS),
+    call("aten.matmul", div(value("query"), _DIVISOR), _KEYS),
+    _PRODUCTS,
+)
+_SCORES = one_of(
+    call("aten.masked_fill.Scalar", maybe_cast(_SCALED), value("hidden"), -math.inf),
+    add(maybe_cast(_SCALED), value("mask")),
+    _SCALED,
+)
+_WEIGHTS = call("aten._softmax", maybe_cast(_SCORES), static("dim"), ANY)
+_ATTENTION = call("aten.matmul", maybe_cast(_WEIGHTS), value("value"))
+
+
+def _is_attention(match: Match) -> bool:
+    """Whether types and shapes are those of attention over ``[batch, heads, rows, size]``."""
+    query, key, val = match["query"], match["key"], match["value"]
+    root = match.root.results[0]
+    sizes = [sizes_of(v) for v in (query, key, val, root)]
+    if any(s is None or len(s) != 4 for s in sizes) or element_of(query) not in HALVES:
+        return False
+    wanted = {element_of(v) for v in (query, key, val, root)}
+    q, k, v, out = (s or [] for s in sizes)
+    return (
+        len(wanted) == 1
+        and q[:2] == k[:2] == v[:2]
+        and k[2:] == [v[2], q[3]]
+        and out == [*q[:3], v[3]]
+        and v[3] == q[3]
+        and _swaps_last_two(match)
+        and is_last_dim(match["dim"], query)
+        and _is_fitting_mask(match.get("mask"), match.get("hidden"), query)
+    )
+
+
+def _swaps_last_two(match: Match) -> bool:
+    order = match.get("order")
+    if order is not None:
+        return [dim % 4 for dim in order] == [0, 1, 3, 2]
+    return {match["dim0"] % 4, match["dim1"] % 4} == {2, 3}
+
+
+def _is_fitting_mask(mask: SSAValue | None, hidden: SSAValue | None, query: SSAValue) -> bool:
+    if mask is not None:
+        return element_of(mask) == element_of(query) and len(shape_of(mask) or ()) in (2, 4)
+    return hidden is None or len(shape_of(hidden) or ()) in (2, 4)
+
+
+def _scale(match: Match) -> float:
+    if match.get("factor") is not None:
+        return float(match["factor"])
+    return 1.0 / float(match["divisor"]) if match.get("divisor") is not None else 1.0
+
+
+@rewrites(_ATTENTION, where=_is_attention)
+def fuse_written_out(match: Match, rewriter: Rewriter) -> None:
+    query, root = match["query"], match.root
+    mask = match.get("mask")
+    hidden = match.get("hidden")
+    if hidden is not None:
+        types = [hidden.type]
+        mask = create(rewriter, "aten.logical_not", [hidden], types, root).results[0]
+    values = [query, match["key"], match["value"], 0.0, False, mask, _scale(match)]
+    rows: list[Attribute] = [root.results[0].type, _rows_type(query)]
+    fused = create(rewriter, _SDPA, values, rows, root)
+    rewriter.replace(root, fused.results[:1])
+
+
+def _rows_type(query: SSAValue) -> Attribute:
+    """One float32 number per row of the query."""
+    shape, symbols = shape_of(query), interned.symbols_of(query.type)
+    assert shape is not None
+    return interned.tensor(shape[:-1], interned.f32, None if symbols is None else symbols[:-1])
+
+
+def _repeated(name: str) -> Call:
+    """Heads repeated side by side, as ``repeat_kv`` does it."""
+    column = call("aten.unsqueeze", value(name), 2)
+    grown = call("aten.expand", column, Hole(f"{name}_size"), implicit=ANY)
+    copied = one_of(call("aten.clone", grown, memory_format=ANY), grown)
+    return call(VIEWS, copied, Hole(f"{name}_shape"))
+
+
+_GROUPED = call(
+    _SDPA,
+    value("query"),
+    _repeated("key"),
+    _repeated("value"),
+    0.0,
+    static("is_causal"),
+    attn_mask=Hole("mask"),
+    scale=Hole("scale"),
+)
+
+
+def _is_grouped(match: Match) -> bool:
+    query, mask = match["query"], match.get("mask")
+    heads, groups = shape_of(query), shape_of(match["key"])
+    return (
+        element_of(query) in HALVES
+        and match.root.results[1].first_use is None
+        and (mask is None or element_of(mask) == interned.i1)
+        and not match["is_causal"]
+        and heads is not None
+        and groups is not None
+        and len(heads) == len(groups) == 4
+        and match["key"].type == match["value"].type
+        and isinstance(_static_scale(match), float)
+        and interned.DYNAMIC not in (heads[1], groups[1])
+        and heads[1] % groups[1] == 0
+    )
+
+
+def _static_scale(match: Match) -> float | None:
+    given, shape = match.get("scale"), shape_of(match["query"]) or (interned.DYNAMIC,)
+    if given is not None:
+        return float(given) if isinstance(given, int | float) else None
+    return None if shape[-1] == interned.DYNAMIC else float(shape[-1]) ** -0.5
+
+
+@rewrites(_GROUPED, where=_is_grouped)
+def drop_repeated_heads(match: Match, rewriter: Rewriter) -> None:
+    """The operator knows groups of heads that share keys and values."""
+    query, root = match["query"], match.root
+    shape = shape_of(query)
+    assert shape is not None
+    mask = match.get("mask")
+    if mask is not None:
+        mask = create(rewriter, "aten.logical_not", [mask], [mask.type], root).results[0]
+    values = [query, match["key"], match["value"], shape[1], "BNSD", None, None, mask]
+    values.append(_static_scale(match))
+    statistics = resized(query.type, {-1: _STATISTICS}, interned.f32)
+    empty = interned.tensor([0], element_of(query))
+    numbers: list[Attribute] = [interned.i64] * 3
+    types = [root.results[0].type, statistics, statistics, empty, *numbers]
+    fused = create(rewriter, "npu.npu_fusion_attention", values, types, root)
+    rewriter.replace(root, [fused.results[0], None])
+
+
+@dataclass(frozen=True)
+class FuseAttentionPass(PatternPass):
+    """Fuses attention in float16 and bfloat16, for which GE has a flash attention.
+
+        %1 = aten.matmul(%q, aten.transpose.int(%k, 2, 3))
+        %2 = aten.mul.Tensor(%1, 0.25) + %mask      ->      %y, %lse = aten._scaled_dot_product
+        %3 = aten._softmax(%2, -1)                              _flash_attention_for_cpu(%q, %k,
+        %y = aten.matmul(%3, %v)                                %v, attn_mask = %mask, ...)
+
+    Repeated key and value heads are passed once. Runs after ``raise-matmul``.
+    Numeric class: approximates. Shown by: test/lit/passes/fuse-attention.mlir
+    """
+
+    name = "fuse-attention"
+    numeric_class: ClassVar[str] = "approximates"
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_written_out, drop_repeated_heads)
