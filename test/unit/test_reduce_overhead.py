@@ -103,8 +103,11 @@ def test_parameters_replaced() -> None:
     assert same_bits(compiled(x.double()), model(x.double()))
 
 
-def test_optimizer_steps() -> None:
-    model, compiled, backend = block()
+@pytest.mark.parametrize("frozen", [False, True])
+def test_optimizer_steps(frozen: bool) -> None:
+    torch.manual_seed(0)
+    model = Block()
+    compiled, backend = compile_for_replay(model, frozen_parameter=frozen)
     reference = copy.deepcopy(model)
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (model, reference)]
     for step in range(4):

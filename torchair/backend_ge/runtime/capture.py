@@ -147,9 +147,7 @@ class Capture:
         nested, self._is_running = self._is_running, True
         try:
             if self._staged and not nested:  # a graph that calls itself is using the buffers
-                given = [inputs[index] for _, index in self._staged]
-                with torch.no_grad():
-                    torch._foreach_copy_(self._buffers, given)  # pyright: ignore
+                self._stage([inputs[index] for _, index in self._staged])
                 for (place, _), buffer in zip(self._staged, self._buffers, strict=True):
                     arguments[place] = buffer
             if self._slots.decided.uses:
@@ -161,6 +159,13 @@ class Capture:
             self._is_running = nested
             if self._policy.check and not nested:
                 self._poison()
+
+    def _stage(self, given: list[torch.Tensor]) -> None:
+        if not torch.is_grad_enabled():
+            torch._foreach_copy_(self._buffers, given)  # pyright: ignore
+            return
+        with torch.no_grad():
+            torch._foreach_copy_(self._buffers, given)  # pyright: ignore
 
     def _run(self, arguments: list[torch.Tensor]) -> list[torch.Tensor]:
         try:
