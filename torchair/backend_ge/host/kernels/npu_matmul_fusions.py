@@ -296,7 +296,6 @@ def grouped_matmul_finalize_routing(
     return found + torch.nn.functional.pad(shared, (0, 0, shared_input_offset, tail))
 
 
-@kernel("GroupedMatmulSwigluQuant")
 def grouped_matmul_swiglu_quant(
     x: Tensor,
     weight: Tensor,
