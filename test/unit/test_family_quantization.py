@@ -147,7 +147,7 @@ def test_a_quantised_linear_layer() -> None:
     check(function, X[0], exact=False)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_products_with_int8_weights(dtype: torch.dtype) -> None:
     weight = torch.randint(-128, 127, (32, 64), dtype=torch.int8)
     x, scales = torch.randint(-4, 5, (3, 64)).to(dtype), torch.rand(32).to(dtype)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp.decompositions import one_layer_lstm
 from torch.nn import functional
 
 
@@ -75,7 +76,43 @@ def _apply_mask(scores: Tensor, mask: Tensor, mask_type: int | None) -> Tensor:
     return scores + mask
 
 
+_LSTM = 2
+"""``mode`` of oneDNN's recurrent layers."""
+
+
+def _lstm_layer(
+    input: Tensor,
+    weight0: Tensor,
+    weight1: Tensor,
+    weight2: Tensor,
+    weight3: Tensor,
+    hx_: Tensor,
+    cx_: Tensor,
+    reverse: bool,
+    batch_sizes: list[int],
+    mode: int,
+    hidden_size: int,
+    num_layers: int,
+    has_biases: bool,
+    bidirectional: bool,
+    batch_first: bool,
+    train: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One direction of one LSTM layer, which PyTorch hands to oneDNN on the CPU, step by step.
+
+    Shapes: input [time, batch, features], hx_ and cx_ [1, batch, hidden_size].
+    """
+    if mode != _LSTM or num_layers != 1 or bidirectional or batch_first or batch_sizes:
+        return NotImplemented
+    parameters = [weight0, weight1, weight2, weight3] if has_biases else [weight0, weight1]
+    state = hx_.squeeze(0), cx_.squeeze(0)
+    output, (h, c) = one_layer_lstm(input, state, parameters, has_biases, reverse)
+    workspace = input.new_empty(0, dtype=torch.uint8)
+    return output, h.unsqueeze(0), c.unsqueeze(0), workspace
+
+
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     torch.ops.aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
+    torch.ops.aten.mkldnn_rnn_layer.default: _lstm_layer,
 }
 """Decompositions by OpOverload."""
