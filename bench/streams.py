@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from stream_graphs import GRAPHS, block_of, layered
+from stream_speed import host_speed_up
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
@@ -25,7 +26,9 @@ from torchair.passes.scheduling.problem import Problem, lower_bound, serial_plan
 from torchair.passes.scheduling.tasks import read_tasks
 from torchair.passes.verify_schedule import VerifySchedulePass
 
-MEDIAN_GOAL, WORST_GOAL, EVENTS_GOAL, TIME_GOAL = 1.05, 1.15, 1.1, 30.0
+MEDIAN_GOAL, WORST_GOAL, EVENTS_GOAL, TIME_GOAL, HOST_GOAL = 1.05, 1.15, 1.1, 30.0, 1.5
+MACHINE_NEEDS = 1.7
+"""What two plain threads must gain for a measurement of streams to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="ascend910b")
     parser.add_argument("--size", type=int, default=100_000, help="operations of the speed test")
+    parser.add_argument("--repeats", type=int, default=200, help="runs of the host test")
     arguments = parser.parse_args()
     missed: list[str] = []
     for count in (2, 4):
@@ -147,6 +151,9 @@ def main() -> int:
         missed += check(rows)
     if speed(arguments.size) > TIME_GOAL:
         missed.append(f"schedule-streams takes more than {TIME_GOAL} us per operation")
+    speed_up, possible = host_speed_up(arguments.repeats)
+    if possible >= MACHINE_NEEDS and speed_up < HOST_GOAL:
+        missed.append(f"two chains on two streams are {speed_up:.2f} x as fast as on one")
     for line in missed:
         print(f"missed: {line}")
     return 1 if missed else 0

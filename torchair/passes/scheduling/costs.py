@@ -52,7 +52,7 @@ class Target:
 
 
 TARGETS: Final[Mapping[str, Target]] = {
-    "host": Target(1.5, 6.0e4, 2.0e3, 8.0e3, 5.0e3, 30.0, 12.0),
+    "host": Target(0.5, 6.0e4, 2.0e3, 1.5e4, 5.0e3, 30.0, 15.0),
     "ascend310p": Target(4.0, 7.0e7, 3.0e5, 1.5e5, 1.5e4, 40.0, 3.0),
     "ascend910b": Target(3.0, 2.2e8, 1.0e6, 1.0e6, 1.5e5, 15.0, 1.5),
     "ascend910_93": Target(3.0, 2.5e8, 1.0e6, 1.1e6, 3.0e5, 12.0, 1.5),
