@@ -106,6 +106,8 @@ bool Worker::end_all(std::chrono::milliseconds limit) noexcept {
     state->queued.notify_one();
     while (!state->exited.is_set() && std::chrono::steady_clock::now() < end)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (state->exited.is_set() && state->thread.joinable())
+      state->thread.join();
     all_exited = all_exited && state->exited.is_set();
   }
   return all_exited;
