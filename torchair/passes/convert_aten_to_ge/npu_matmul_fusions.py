@@ -61,10 +61,15 @@ def npu_fused_matmul(out: Any, **named: Any) -> Any:
 
 
 @converts(listed("npu_batch_gather_matmul"))
-def npu_batch_gather_matmul(input: Any, out: Any, **named: Any) -> Any:
+def npu_batch_gather_matmul(out: Any, **named: Any) -> Any:
     names = {"y": "input", "weightB": "weight_b", "weightA": "weight_a"}
-    given = {"input": input, **named}
-    return build("npu_batch_gather_matmul", "AddLora", given, out, renamed=names)
+    return build("npu_batch_gather_matmul", "AddLora", named, out, renamed=names)
+
+
+@converts(listed("npu_batch_gather_matmul_"))
+def npu_batch_gather_matmul_(input: Any, out: Any, **named: Any) -> Any:
+    found = npu_batch_gather_matmul(out, input=input, **named)
+    return ge.Assign(input, found, out=input.type)
 
 
 @converts(listed("npu_grouped_matmul_finalize_routing"))
