@@ -14,11 +14,6 @@ from torchair.passes.convert_aten_to_ge.geometry import all_sizes, bits, quotien
 from torchair.passes.convert_aten_to_ge.recipes import like
 
 
-def of_shape(type_: Attribute, name: str) -> Attribute:
-    """A type with the shape of another and an element type given by name."""
-    return interned.tensor(shape(type_), element_types.from_name(name))
-
-
 def visible(y: SSAValue, out: Attribute) -> SSAValue:
     """A narrow result as the element type that PyTorch gives it.
 

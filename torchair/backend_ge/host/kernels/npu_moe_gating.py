@@ -116,7 +116,7 @@ def _best_groups(scores: Tensor, k_group: int, group_count: int, mode: int) -> T
     """
     if mode not in (0, 1):
         raise EngineError("no such group_select_mode", expected="0 or 1", found=mode)
-    groups = scores.reshape(scores.size(0), group_count, -1)
+    groups = scores.unflatten(1, (group_count, scores.size(1) // group_count))
     ranked = torch.sort(groups, -1, descending=True)[0]
     total = ranked[..., 0] + ranked[..., 1] if mode else ranked[..., 0]
     best = largest(total, k_group)

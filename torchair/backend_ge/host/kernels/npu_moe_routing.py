@@ -139,7 +139,7 @@ def moe_init_routing_v3(
     rows, scales = _fetched(x, source, k, scale, offset, quant_mode, experts - first)
     index = inverse(order)
     went = torch.where(target < length, target, -1).index_select(0, index)
-    rows = rows.reshape([expert_num, expert_capacity, -1]) if drop_pad_mode == 1 else rows
+    rows = rows.unflatten(0, (expert_num, expert_capacity)) if drop_pad_mode == 1 else rows
     told = counts.new_zeros([])
     if expert_tokens_num_flag:
         told = _token_counts(counts, first, expert_tokens_num_type, expert_num)
@@ -220,7 +220,7 @@ def moe_finalize_routing_v2(
         scales: ``[rows, k]``; without them the factors are 1 and ``k`` is the attribute.
     """
     width = expanded_x.size(-1)
-    flat = expanded_x.reshape(-1, width).float()
+    flat = expanded_x.flatten(0, -2).float()
     choices = k if scales is None else scales.size(1)
     rows = expanded_row_idx.size(0) // choices
     by_row = drop_pad_mode in (2, 3)

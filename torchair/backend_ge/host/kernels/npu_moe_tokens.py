@@ -49,7 +49,7 @@ def moe_token_unpermute(
     _require_unpadded(padded_mode)
     k = 1 if probs is None else probs.size(1)
     rows = picked(permuted_tokens.float(), sorted_indices.long())
-    rows = rows.reshape(sorted_indices.size(0) // k, k, -1)
+    rows = rows.unflatten(0, (sorted_indices.size(0) // k, k))
     if probs is not None:
         rows = rows * probs.float().unsqueeze(-1)
     return rows.sum(1).to(permuted_tokens.dtype)
@@ -62,7 +62,7 @@ def moe_token_permute_grad(
     """Sum of the gradients of each token's rows."""
     _require_unpadded(padded_mode)
     rows = picked(permuted_output_grad.float(), sorted_indices.long())
-    total = rows.reshape(sorted_indices.size(0) // num_topk, num_topk, -1).sum(1)
+    total = rows.unflatten(0, (sorted_indices.size(0) // num_topk, num_topk)).sum(1)
     return total.to(permuted_output_grad.dtype)
 
 
@@ -82,11 +82,11 @@ def moe_token_unpermute_grad(
     spread = grad.expand(-1, k, -1)
     if probs is not None:
         spread = spread * probs.float().unsqueeze(-1)
-    rows = spread.reshape(sorted_indices.size(0), -1)
+    rows = spread.flatten(0, 1)
     order = inverse(sorted_indices.long()).narrow(0, 0, permuted_tokens.size(0))
     d_rows = rows.index_select(0, order).to(permuted_tokens.dtype)
     if probs is None:
         return d_rows, permuted_tokens.new_empty([0])
     found = picked(permuted_tokens.float(), sorted_indices.long())
-    d_probs = (found.reshape(probs.size(0), k, -1) * grad).sum(-1)
+    d_probs = (found.unflatten(0, (probs.size(0), k)) * grad).sum(-1)
     return d_rows, d_probs.to(probs.dtype)

@@ -180,7 +180,7 @@ def _group_norm(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, groups: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y, mean and rstd in float32."""
-    parts = x.float().reshape(x.size(0), groups, -1)
+    parts = x.float().unflatten(1, (groups, x.size(1) // groups)).flatten(2)
     mean = parts.mean(-1, keepdim=True)
     centered = parts - mean
     rstd = torch.rsqrt(centered.pow(2).mean(-1, keepdim=True) + eps)
@@ -228,7 +228,7 @@ def group_norm_swish_grad(
     """dx, dgamma and dbeta; those not required are zero."""
     sizes = [1, -1, *[1] * (x.dim() - 2)]
     spread = [x.size(0), num_groups, 1]
-    parts = x.float().reshape(x.size(0), num_groups, -1)
+    parts = x.float().unflatten(1, (num_groups, x.size(1) // num_groups)).flatten(2)
     normalized = (parts - mean.float().reshape(spread)) * rstd.float().reshape(spread)
     flat = normalized.reshape(x.shape)
     y = flat * gamma.float().reshape(sizes) + beta.float().reshape(sizes)

@@ -70,11 +70,11 @@ def scaled(
 
 def stored(cache: Tensor, rows: Tensor, places: Tensor) -> Tensor:
     """The rows ``cache[n, ...]`` with some replaced; places of -1 are skipped."""
-    flat = cache.reshape(cache.size(0), -1)
+    flat = cache.flatten(1)
     spare = torch.cat((flat, flat[:1]))
     target = torch.where(places < 0, cache.size(0), places)
     written = torch.ops.aten.index_put.default(
-        spare, [target], rows.reshape(places.size(0), -1).to(cache.dtype), False
+        spare, [target], rows.reshape(places.size(0), flat.size(1)).to(cache.dtype), False
     )
     return written.narrow(0, 0, cache.size(0)).reshape(cache.shape)
 
@@ -116,7 +116,7 @@ def _kept(cache: Tensor, values: Tensor, index: Tensor, mode: str) -> Tensor:
     batch, heads, tokens = values.shape[:3]
     if mode == "Norm":
         length = cache.size(2)
-        flat = cache.reshape(batch * heads * length, -1)
+        flat = cache.flatten(0, 2)
         row = torch.arange(batch * heads, device=index.device).reshape(batch, heads, 1) * length
         place = index.reshape(batch, 1, tokens)
         slots = torch.where(place < 0, -1, row + place)
@@ -233,7 +233,7 @@ def qkv_rms_norm_rope_cache(
     block = k_cache.size(2)
     k_rows = scaled(k, k_scale, k_offset, k_cache.dtype, True)
     v_rows = scaled(v, v_scale, v_offset, v_cache.dtype, True)
-    flat = [part.reshape(tokens, -1).to(qkv.dtype) for part in (q, k, v)]
+    flat = [part.flatten(1).to(qkv.dtype) for part in (q, k, v)]
     none = torch.zeros([], dtype=qkv.dtype, device=qkv.device)
     before = flat if is_output_qkv else [none, none, none]
     return (
@@ -293,7 +293,9 @@ def dequant_rope_quant_kvcache(
     wide, dtype = _dequantised(x, weight_scale, activation_scale, bias), cos.dtype
     batch, tokens = x.size(0), x.size(1) if x.dim() == 3 else 1
     size = k_cache.size(3)
-    parts = [p.reshape(batch, tokens, -1, size) for p in wide.split(size_splits, -1)]
+    parts = [
+        p.reshape(batch, tokens, p.size(-1) // size, size) for p in wide.split(size_splits, -1)
+    ]
     turn = [t.reshape(batch, tokens, 1, size) for t in (cos, sin)]
     q, k = (rotate(part, turn[0], turn[1], "half") for part in parts[:2])
     caches: list[Tensor] = []
@@ -301,7 +303,7 @@ def dequant_rope_quant_kvcache(
     for cache, values, scale, offset in settings:
         rows = scaled(values, scale, offset, cache.dtype, False).flatten(0, 1)
         places = _places(indices.long(), batch, tokens, cache.size(1), cache_mode)
-        flat = cache.reshape(cache.size(0) * cache.size(1), -1)
+        flat = cache.flatten(0, 1)
         caches.append(stored(flat, rows, places).reshape(cache.shape))
     results = [q, k, parts[2]] if x.dim() == 3 else [t.squeeze(1) for t in (q, k, parts[2])]
     none = torch.zeros([0], dtype=dtype, device=x.device)
