@@ -168,9 +168,11 @@ def random_function(seed: int) -> Callable[..., tuple[Tensor, ...]]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("streams", ["user", 3])
-def test_random_models_in_scopes(seed: int, streams: str | int) -> None:
+@pytest.mark.parametrize("mode", ["max-autotune", "reduce-overhead"])
+def test_random_models_in_scopes(seed: int, streams: str | int, mode: str) -> None:
     f = random_function(seed)
     config = torchair.CompilerConfig()
+    config.mode = mode
     config.streams = streams
     torch._dynamo.reset()
     compiled = torch.compile(
