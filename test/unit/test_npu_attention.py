@@ -537,5 +537,8 @@ def test_refusals() -> None:
     q, k, v = tensors(torch.float16, (3, 2, 8), (3, 2, 8), (3, 2, 8))
     with pytest.raises(TorchairError, match="packed sequences need actual_seq_lengths"):
         npu.npu_fused_infer_attention_score(q, k, v, num_heads=2, input_layout="TND")
+    pages, table = torch.zeros(4, 4, 16).half(), torch.zeros(2, 2, dtype=torch.int32)
+    with pytest.raises(TorchairError, match="needs the lengths of the keys"):
+        npu.npu_incre_flash_attention(q[:2, :1], pages, pages, block_table=table, num_heads=2)
     with pytest.raises(TorchairError, match="layout XYZ"):
         npu.npu_fused_infer_attention_score(q, k, v, num_heads=2, input_layout="XYZ")

@@ -140,7 +140,31 @@ def test_experts_there_and_back(version: str) -> None:
     close(found, 2 * x.double() * scales.double().sum(-1, keepdim=True))
 
 
-@pytest.mark.parametrize("name", ["attention_worker_scheduler", "ffn_worker_scheduler"])
+def test_combine_and_norm() -> None:
+    ids = torch.tensor([[0, 1], [1, 0], [0, 1]], dtype=torch.int32)
+    x, scales = halves(3, 16).bfloat16(), torch.rand(3, 2)
+    residual, gamma = halves(3, 1, 16).bfloat16(), halves(16).bfloat16()
+
+    def function(x: Tensor, ids: Tensor, s: Tensor, r: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+        rows, _, places, _, got, _, _ = npu.npu_moe_distribute_dispatch(x, ids, "group", 1, 0, 2)
+        return npu.npu_moe_distribute_combine_add_rms_norm(
+            rows, ids, places, got, s, r, g, "group", 1, 0, 2, norm_eps=1e-5
+        )
+
+    y, rstd, total = check_compiled(function, x, ids, scales, residual, gamma, dynamic=False)
+    exact = (x.double() * scales.double().sum(-1, keepdim=True))[:, None] + residual.double()
+    torch.testing.assert_close(total.double(), exact, rtol=2e-2, atol=2e-2)
+    scale = 1 / (total.double().square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(rstd.double(), scale, rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        y.double(), total.double() * scale * gamma.double(), rtol=2e-2, atol=2e-2
+    )
+
+
+SCHEDULERS = [f"{name}_worker_scheduler{end}" for name in ("attention", "ffn") for end in ("", "_")]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers(name: str) -> None:
     context = bytes_of(1024)
     assert torch.equal(check_compiled(getattr(npu, name), context), context)

@@ -272,6 +272,17 @@ def _combine(name: str, inputs: tuple[Any, ...], named: dict[str, Any]) -> Tenso
     return distribution.moe_distribute_combine(*tensors, **sizes, **named)
 
 
+@implements("npu_moe_distribute_combine_add_rms_norm")
+def npu_moe_distribute_combine_add_rms_norm(
+    *inputs: Any, **named: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    name = "npu_moe_distribute_combine_add_rms_norm"
+    unused(name, named, [key for key, value in named.items() if isinstance(value, Tensor)])
+    tensors, (_, world_size, _, experts) = inputs[:7], inputs[7:11]
+    sizes = {"ep_world_size": world_size, "moe_expert_num": experts}
+    return distribution.moe_distribute_combine_add_rms_norm(*tensors, **sizes, **named)
+
+
 @implements("_npu_distribute_barrier")
 def npu_distribute_barrier(
     x_ref: Tensor,
@@ -296,3 +307,15 @@ def ffn_worker_scheduler(
     input: Tensor, *, sync_group_size: int = 1, execute_mode: int = 0
 ) -> Tensor:
     return input.clone()
+
+
+@implements("attention_worker_scheduler_")
+def attention_worker_scheduler_(input: Tensor) -> Tensor:
+    return input
+
+
+@implements("ffn_worker_scheduler_")
+def ffn_worker_scheduler_(
+    input: Tensor, *, sync_group_size: int = 1, execute_mode: int = 0
+) -> Tensor:
+    return input

@@ -143,9 +143,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_moe_distribute_dispatch_v2",
         "npu_moe_distribute_combine",
         "npu_moe_distribute_combine_v2",
+        "npu_moe_distribute_combine_add_rms_norm",
         "_npu_distribute_barrier",
         "attention_worker_scheduler",
+        "attention_worker_scheduler_",
         "ffn_worker_scheduler",
+        "ffn_worker_scheduler_",
     ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (

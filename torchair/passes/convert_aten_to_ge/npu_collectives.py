@@ -118,6 +118,18 @@ def npu_moe_distribute_combine_v2(out: Any, **named: Any) -> Any:
     return build(name, "MoeDistributeCombineV2", named, out, expert_ids=ids)
 
 
+@converts(listed("npu_moe_distribute_combine_add_rms_norm"))
+def npu_moe_distribute_combine_add_rms_norm(out: Any, **named: Any) -> Any:
+    return build(
+        "npu_moe_distribute_combine_add_rms_norm",
+        "MoeDistributeCombineAddRmsNorm",
+        named,
+        out,
+        renamed={"assist_info_for_combine": "expand_idx"},
+        expert_ids=ge.cast_to(named["expert_ids"], interned.i32),
+    )
+
+
 @converts(listed("_npu_distribute_barrier"))
 def npu_distribute_barrier(x_ref: Any, out: Any, **named: Any) -> Any:
     return build("_npu_distribute_barrier", "DistributeBarrier", named, out, x_ref=moved(x_ref))
@@ -128,6 +140,16 @@ def attention_worker_scheduler(input: Any, out: Any) -> Any:
     return ge.AttentionWorkerScheduler(moved(input), out=out)
 
 
+@converts(listed("attention_worker_scheduler_"))
+def attention_worker_scheduler_(input: Any, out: Any) -> Any:
+    return ge.AttentionWorkerScheduler(input, out=out)
+
+
 @converts(listed("ffn_worker_scheduler"))
 def ffn_worker_scheduler(input: Any, out: Any, **attributes: Any) -> Any:
     return ge.FfnWorkerScheduler(moved(input), out=out, **attributes)
+
+
+@converts(listed("ffn_worker_scheduler_"))
+def ffn_worker_scheduler_(input: Any, out: Any, **attributes: Any) -> Any:
+    return ge.FfnWorkerScheduler(input, out=out, **attributes)

@@ -327,6 +327,12 @@ def _key_side(key: Tensor, value: Tensor, layout: str, given: Inference) -> Side
 def _placed(k: Tensor, v: Tensor, layout: str, given: Inference) -> Side:
     """Packed keys end where the lengths say; paged ones have one length per sequence."""
     lengths, padding = given.actual_seq_lengths_kv, given.kv_padding_size
+    if given.block_table is not None and lengths is None:
+        raise EngineError(
+            f"{given.name} with a block table needs the lengths of the keys",
+            expected="actual_seq_lengths_kv (actual_seq_lengths of npu_incre_flash_attention)",
+            hint="pages hold more than the sequences do, so their lengths must be given",
+        )
     if layout not in layouts.PACKED:
         return Side(k, v, padded(k.shape[2], lengths, padding, k))
     if lengths is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchair.backend_ge.host.kernels.npu_collectives import one_rank
+from torchair.backend_ge.host.kernels.npu_normalization import rms_norm
 from torchair.backend_ge.host.kernels.registry import kernel
 from torchair.errors import EngineError
 
@@ -107,3 +108,30 @@ def moe_distribute_combine(
     sizes = (ep_world_size, tp_world_size)
     _check("MoeDistributeCombine", sizes, absent, (comm_quant_mode,))
     return _combine(expand_x, expert_ids, expand_idx, expert_scales).to(expand_x.dtype)
+
+
+@kernel("MoeDistributeCombineAddRmsNorm")
+def moe_distribute_combine_add_rms_norm(
+    expand_x: Tensor,
+    expert_ids: Tensor,
+    assist_info_for_combine: Tensor,
+    ep_send_counts: Tensor,
+    expert_scales: Tensor,
+    residual_x: Tensor,
+    gamma: Tensor,
+    tp_send_counts: Tensor | None = None,
+    *absent: Tensor | None,
+    ep_world_size: int,
+    moe_expert_num: int,
+    tp_world_size: int = 0,
+    comm_quant_mode: int = 0,
+    norm_eps: float = 1e-6,
+    **rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """RmsNorm of ``x = combine + residual_x``: y, the reciprocal deviation, x."""
+    sizes = (ep_world_size, tp_world_size)
+    _check("MoeDistributeCombineAddRmsNorm", sizes, absent, (comm_quant_mode,))
+    joined = _combine(expand_x, expert_ids, assist_info_for_combine, expert_scales)
+    x = (joined.reshape(residual_x.shape) + residual_x.float()).to(expand_x.dtype)
+    y, rstd = rms_norm(x, gamma, norm_eps)
+    return y, rstd, x
