@@ -101,6 +101,28 @@ def test_numbers_in_a_tensors_place_are_slots() -> None:
 
 
 @torch.no_grad()
+def test_a_list_that_becomes_a_tensor_is_a_slot() -> None:
+    """Block tables and positions as lists of ints."""
+
+    def f(cache: Tensor, table: list[int], n: int) -> tuple[Tensor, ...]:
+        rows = cache[torch.tensor(table)]
+        return (
+            rows,
+            torch.full((2, 3), n),
+            cache.new_full((2,), n),
+            torch.where(cache > 0, cache, n),
+        )
+
+    compiled, backend = compile_for_replay(f, dynamic=True)
+    for step in range(4):
+        table, cache, n = [step, 7 - step, 2], torch.randn(8, 4), 3 * step - 2
+        for a, b in zip(compiled(cache, table, n), f(cache, table, n), strict=True):
+            assert same_bits(a, b), step
+    made = [report.captured.counts.captures for report in backend.reports]
+    assert made == [1] * len(made)  # dynamo makes graphs of its own for 0 and 1
+
+
+@torch.no_grad()
 def test_a_number_that_shapes_anything_is_a_guard_everywhere() -> None:
     def f(x: Tensor, n: int) -> Tensor:
         return x[:n] * n
@@ -127,7 +149,7 @@ def test_a_replay_without_an_update_fails(lengths_operator: object) -> None:
 @torch.no_grad()
 def test_numbers_of_the_device_are_refused_with_their_lines() -> None:
     def f(x: Tensor) -> Tensor:
-        rows = torch.nonzero(x)
+        rows = torch.nonzero(x) + x[torch.tensor([0])].long()  # the second index is harmless
         return x[: x.sum().to(torch.int64).item()] + rows.sum()
 
     with torch._dynamo.config.patch(

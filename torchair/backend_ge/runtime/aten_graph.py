@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
@@ -43,6 +44,7 @@ class Call:
         args, kwargs: nested lists in which ``Value`` stands for what is computed at run time.
         results: value of each result.
         on_host: whether it computes a Python number from Python numbers and tensor sizes.
+        sizes_from_data: whether a size of a result depends on tensor data.
         stream: physical stream; 0 is the main stream.
         origin: ``<fx node>-<aten operator>`` of the import.
         source: the user's ``file:line``.
@@ -57,6 +59,7 @@ class Call:
     stream: int = 0
     origin: str | None = None
     source: str | None = None
+    sizes_from_data: bool = False
 
     @property
     def is_mutable(self) -> bool:
@@ -199,6 +202,7 @@ class _Reader:
         call = Call(
             op.name, function, tuple(positional), named, results, on_host, stream, origin, source
         )
+        call.sizes_from_data = not _data_symbols(op.results) <= _data_symbols(op.operands)
         self.graph.calls.append(call)
 
     def _mark(self, op: RecordOp | WaitOp) -> None:
@@ -226,6 +230,20 @@ class _Reader:
                 return value
 
 
+_DATA_SYMBOL = re.compile(r"\bz?uf?\d+\b")
+"""Name of a size that tensor data decides, e.g. ``u0``."""
+
+
+def _data_symbols(values: Sequence[SSAValue]) -> set[str]:
+    """The sizes of tensors that tensor data decides."""
+    return {
+        symbol
+        for value in values
+        for size in _sizes(value.type)
+        for symbol in _DATA_SYMBOL.findall(size)
+    }
+
+
 def _stream_of(op: Operation) -> int:
     index = op.attributes.get(attributes.INDEX)
     return index.value.data if isinstance(index, IntegerAttr) else 0
@@ -243,9 +261,13 @@ def _argument(value: SSAValue, entry: dict[str, Attribute]) -> Argument:
     symbol = entry.get("torchair.symbol")
     if isinstance(symbol, StringAttr):
         return Argument(position, name, kind, (symbol.data,))
-    encoding = getattr(value.type, "encoding", None)
-    symbols = tuple(item.data for item in encoding) if hasattr(encoding, "data") else ()  # pyright: ignore
-    return Argument(position, name, kind, symbols)
+    return Argument(position, name, kind, _sizes(value.type))
+
+
+def _sizes(type_: Attribute) -> tuple[str, ...]:
+    """What each dimension is, for a tensor type with symbolic sizes."""
+    encoding: Any = getattr(type_, "encoding", None)
+    return tuple(size.data for size in encoding) if isinstance(encoding, ArrayAttr) else ()
 
 
 def _function_of(op: CallOp) -> tuple[Callable[..., Any], bool]:

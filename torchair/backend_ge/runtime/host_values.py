@@ -28,6 +28,9 @@ _TENSOR_TWINS = frozenset(
 )
 """Overloads that compute the same as ``.Tensor`` with the scalar as a 0-d number."""
 
+FILLS = {"aten.scalar_tensor": "s", "aten.full": "fill_value", "aten.new_full": "fill_value"}
+"""Operators that fill a new tensor with a number -> the parameter that has it."""
+
 UPDATABLE: dict[str, frozenset[str]] = {
     "npu.npu_fused_infer_attention_score": frozenset(
         ("actual_seq_lengths", "actual_seq_lengths_kv", "actual_shared_prefix_len")
@@ -155,6 +158,8 @@ def _uses(index: int, call: Call, scalars: set[int]) -> Iterator[Use]:
             kind = "guard"
             if spec.name in updatable:
                 kind = "update"
+            elif isinstance(argument.value, Value) and FILLS.get(call.name) == spec.name:
+                kind = "number"
             elif isinstance(argument.value, Value) and (
                 spec.kind == "TensorType"
                 or (call.name in _TENSOR_TWINS and spec.kind == "NumberType")
@@ -181,9 +186,9 @@ def refuse_device_values(graph: AtenGraph) -> None:
     for call in graph.calls:
         if call.on_host:
             continue
-        tags: Any = getattr(call.function, "tags", ())
         number = any(result in graph.scalars for result in call.results)
-        if number or torch.Tag.dynamic_output_shape in tags:
+        follows = any(value.index in graph.scalars for value in call.values())
+        if number or (call.sizes_from_data and not follows):
             what = "gives a number" if number else "gives a shape"
             where = call.source or "unknown source"
             problems.append(f"{call.name} ({call.origin}) {what} that depends on data, at {where}")

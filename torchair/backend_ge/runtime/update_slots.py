@@ -17,7 +17,7 @@ from torchair.backend_ge.host.call_routes import wrapped_number
 from torchair.backend_ge.host.program import AtenCall, Slot
 from torchair.backend_ge.host.tracing import Tracer
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, Value, fill, values_in
-from torchair.backend_ge.runtime.host_values import HostValues
+from torchair.backend_ge.runtime.host_values import FILLS, HostValues
 from torchair.errors import EngineError
 
 _NUMBERS: dict[type, torch.dtype] = {int: torch.int64, float: torch.float64, bool: torch.bool}
@@ -89,6 +89,8 @@ class UpdateSlots:
         places = [None if t is None else tracer._bind(t) for t in flat]
         if any(use.kind == "update" for use in self.decided.uses[index]):
             tracer.calls.append(self._site_call(index, call, values, tracer, places))
+        elif call.name in FILLS:
+            tracer.calls.extend(self._fill_calls(index, flat[0], values, tracer))
         else:
             tracer.calls.append(self._number_call(index, call, values, tracer, places))
         return results
@@ -115,6 +117,24 @@ class UpdateSlots:
             op = op.overloadpacket.Tensor
         kwargs = {name: place(item) for name, item in call.kwargs.items()}
         return AtenCall(op, tuple(place(item) for item in call.args), kwargs, places, index)
+
+    def _fill_calls(
+        self, index: int, result: torch.Tensor, values: dict[int, Any], tracer: Tracer
+    ) -> list[AtenCall]:
+        """A tensor full of a number: the number in the result's type, expanded and copied."""
+        aten = torch.ops.aten
+        number = self._place(self.decided.uses[index][0].value, values, tracer)
+        with _disable_current_modes(), tracer.fake_mode:
+            one = torch.empty((), dtype=result.dtype)
+            expanded = one.expand(result.shape)
+        shape = list(result.shape)
+        contiguous: dict[str, object] = {"memory_format": torch.contiguous_format}
+        one, expanded, target = (tracer._bind(t) for t in (one, expanded, result))
+        return [
+            AtenCall(aten._to_copy.default, (number,), {"dtype": result.dtype}, [one], index),
+            AtenCall(aten.expand.default, (one, shape), {}, [expanded], index),
+            AtenCall(aten.clone.default, (expanded,), contiguous, [target], index),
+        ]
 
     def _place(self, value: int, values: dict[int, Any], tracer: Tracer) -> Slot:
         """The 0-d input of the program for a number that stands in a tensor's place."""
