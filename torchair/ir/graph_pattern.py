@@ -22,6 +22,7 @@ from xdsl.ir import Operation, SSAValue
 
 from torchair.ir.call_values import read_arguments
 from torchair.ir.calls import CallOp
+from torchair.ir.private import operands_of
 from torchair.ir.rewrite import Pattern, Rewriter
 
 COMMUTATIVE = frozenset(
@@ -56,6 +57,7 @@ class Call:
         named: patterns of further parameters by name.
         result: which result of the operation the pattern stands for.
         shared: whether the operation may have users outside the match.
+        producers: per argument, the mnemonics of which one must define it.
     """
 
     names: tuple[str, ...]
@@ -63,6 +65,11 @@ class Call:
     named: Mapping[str, Any] = field(default_factory=dict[str, Any])
     result: int = 0
     shared: bool = False
+    producers: tuple[frozenset[str], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [_producers(argument) for argument in (*self.arguments, *self.named.values())]
+        object.__setattr__(self, "producers", tuple(n for n in names if n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +190,34 @@ def match_root(
     for alternative in _alternatives(pattern):
         if op.name not in alternative.names or len(op.results) <= alternative.result:
             continue
+        if not _may_match(alternative, op):
+            continue
         for _ in match_value(alternative, op.results[alternative.result], match):
             if match.escaping() is None and (where is None or where(match)):
                 return match
     return None
+
+
+def _may_match(pattern: Call, op: CallOp) -> bool:
+    """Whether the producers that a pattern wants are there at all: most calls fail here."""
+    for names in pattern.producers:
+        for operand in operands_of(op):
+            owner = operand.owner
+            if isinstance(owner, CallOp) and owner.name in names:
+                break
+        else:
+            return False
+    return True
+
+
+def _producers(argument: Any) -> frozenset[str]:
+    """Mnemonics of which one must define an argument; none when anything may."""
+    if isinstance(argument, Call):
+        return frozenset(argument.names)
+    if isinstance(argument, OneOf):
+        names = [_producers(alternative) for alternative in argument.alternatives]
+        return frozenset[str]().union(*names) if all(names) else frozenset()
+    return frozenset()
 
 
 def root_names(pattern: Node) -> tuple[str, ...]:
@@ -237,6 +268,8 @@ def _match_call(pattern: Call, found: Any, match: Match) -> Iterator[None]:
         return
     if op.results[pattern.result] is not found or op.attributes != match.root.attributes:
         return  # another place: stream, scope
+    if not _may_match(pattern, op):
+        return
     for _ in match.hold(op, pattern.shared):
         for pairs in _pairings(pattern, op):
             yield from _match_all(pairs, match)
