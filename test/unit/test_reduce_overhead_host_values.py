@@ -187,3 +187,28 @@ def test_registration_is_checked(lengths_operator: object) -> None:
         torchair.register_update_slots(lengths_operator, ("x",))
     with pytest.raises(ConfigError, match="writes its arguments"):
         torchair.register_update_slots(torch.ops.aten.index_fill_.int_Scalar, ("dim",))
+
+
+@torch.no_grad()
+def test_lengths_of_fused_attention_are_updated_while_decoding() -> None:
+    def step(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+        found = torch.ops.npu.npu_fused_infer_attention_score(
+            q,
+            k,
+            v,
+            actual_seq_lengths_kv=lengths,
+            num_heads=2,
+            num_key_value_heads=2,
+            input_layout="BNSD",
+            scale=0.5,
+        )
+        return found[0] * 2
+
+    compiled, backend = compile_for_replay(step, dynamic=True)
+    k, v = torch.randn(2, 2, 16, 4), torch.randn(2, 2, 16, 4)
+    for count in range(3, 14):
+        q = torch.randn(2, 2, 1, 4)
+        lengths = [count, 16 - count + 2]
+        assert same_bits(compiled(q, k, v, lengths), step(q, k, v, lengths)), count
+    assert captured(backend).counts.captures == 1
+    assert "update slot (npu.npu_fused_infer_attention_score" in str(captured(backend))
