@@ -34,7 +34,7 @@ help:
 	@echo "make sanitize   native tests under AddressSanitizer and UBSan"
 	@echo "make wheel      build a wheel and try it outside the source tree"
 	@echo "make bench      every benchmark in bench/"
-	@echo "make conformance  PyTorch's operator samples against eager, about 20 minutes on 2 cores"
+	@echo "make conformance  PyTorch's operator samples against eager, at most 20 minutes on 2 cores"
 	@echo "make operator-docs  docs/operators.md from the last conformance run"
 	@echo "make native     the native module only"
 	@echo "make clean      remove build outputs; the environment $(VENV) stays"
