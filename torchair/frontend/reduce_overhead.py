@@ -28,10 +28,11 @@ from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.reduce_overhead_dumps import Observer, dump_graph, observer_of
 from torchair.frontend.report import CompileReport
-from torchair.frontend.stream_options import stream_options
+from torchair.frontend.stream_options import stream_options, stream_target
 from torchair.ir.garbage import quiet_gc
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
+from torchair.passes.scheduling.planned import read_schedule
 from torchair.tools.context import make_context
 
 __all__ = ["ReplayedGraph", "capture_fx_graph", "register_update_slots", "reset"]
@@ -133,6 +134,7 @@ def _optimised(
         make_context(), module, passes, verify=config.debug.verify, observer=dump.module
     )
     report.nodes["aten optimised"] = _count(module)
+    report.schedule = read_schedule(module, stream_target(config))
     report.files += dump_graph(config, "optimized", report.name, module)
     return original or read_graph(module)
 
