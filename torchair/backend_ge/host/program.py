@@ -239,6 +239,8 @@ class BoundProgram:
 
     def run(self, inputs: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
         """As ``Program.run``, with the inputs that are not bound, in order."""
+        if len(inputs) != len(self._free):
+            raise ValueError(f"the program takes {len(self._free)} more inputs, not {len(inputs)}")
         if torch._C._len_torch_dispatch_stack():
             with _disable_current_modes():
                 return self.run(inputs)
