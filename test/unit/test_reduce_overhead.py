@@ -287,6 +287,7 @@ def test_threads_share_a_graph() -> None:
     model, compiled, backend = block()
     compiled(torch.randn(3, 8))
     wrong: list[str] = []
+    finished: list[int] = []
 
     def work(seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -295,13 +296,14 @@ def test_threads_share_a_graph() -> None:
             with torch.no_grad():
                 if not same_bits(compiled(x), model(x)):
                     wrong.append(f"thread {seed}")
+        finished.append(seed)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not wrong and len(finished) == len(threads)
     assert captured(backend).counts.captures == 1
 
 

@@ -180,6 +180,35 @@ def test_replays_leak_nothing() -> None:
 
 
 @pytest.mark.parametrize("replay", ["inline", "device"])
+def test_captures_are_dropped_while_threads_replay_them(replay: str) -> None:
+    def f(x: Tensor, n: int) -> Tensor:
+        return torch.tanh(x) * n
+
+    compiled, _ = compile_for_replay(f, dynamic=True, **{"host.replay": replay})
+    with torch.no_grad():
+        compiled(torch.randn(4), 3)
+    wrong: list[Any] = []
+    finished: list[int] = []
+
+    def work(seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for step in range(60):
+            x = torch.randn(4 + seed, generator=generator)
+            with torch.no_grad():
+                if not same_bits(compiled(x, 2 + step % 3), f(x, 2 + step % 3)):
+                    wrong.append((seed, step))
+        finished.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        torchair.reset()
+        threads[0].join(0.002)
+    assert not wrong and len(finished) == len(threads)
+
+
+@pytest.mark.parametrize("replay", ["inline", "device"])
 def test_graphs_of_one_pool_called_from_threads(replay: str) -> None:
     def make(offset: int) -> Any:
         return lambda x, n: torch.tanh(x * n + offset) @ x.t()
@@ -196,6 +225,7 @@ def test_graphs_of_one_pool_called_from_threads(replay: str) -> None:
         for call in compiled:
             call(torch.randn(4, 5), 3)
     wrong: list[Any] = []
+    finished: list[int] = []
 
     def work(seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -205,11 +235,12 @@ def test_graphs_of_one_pool_called_from_threads(replay: str) -> None:
             with torch.no_grad():
                 if not same_bits(compiled[which](x, n), functions[which](x, n)):
                     wrong.append((seed, step))
+        finished.append(seed)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not wrong and len(finished) == len(threads)
     torchair.reset()

@@ -95,7 +95,7 @@ class Capture:
         self._buffers = pool.place([specs[index] for _, index in self._staged]) if staged else []
         self._replayer = self._make_replayer(specialised)
         self._is_exclusive = bool(staged) or bool(slots.decided.uses) or policy.device is not None
-        self._is_running = False
+        self._is_running = self._is_closed = False
 
     def _make_replayer(self, specialised: Specialised) -> Replayer:
         options = self._policy.device
@@ -126,8 +126,8 @@ class Capture:
         """Names of the staged inputs."""
         return [self._graph.arguments[index].name for _, index in self._staged]
 
-    def replay(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
-        """Run once.
+    def replay(self, inputs: Sequence[Any]) -> list[torch.Tensor] | None:
+        """Run once; does nothing and returns None when the capture has been dropped.
 
         Args:
             inputs: a tensor or number per argument of the graph, of this capture's key.
@@ -141,7 +141,7 @@ class Capture:
         if not self._is_exclusive:
             return self._run(arguments)
         with self._pool.lock:
-            return self._run_staged(arguments, inputs)
+            return None if self._is_closed else self._run_staged(arguments, inputs)
 
     def _run_staged(self, arguments: list[torch.Tensor], inputs: Sequence[Any]) -> list[Any]:
         nested, self._is_running = self._is_running, True
@@ -202,6 +202,7 @@ class Capture:
     def close(self) -> None:
         """Release what the process keeps for this capture."""
         with self._pool.lock:
+            self._is_closed = True
             self._slots.close()
             self._replayer.close()
 

@@ -19,7 +19,7 @@ from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import _disable_current_modes
 
 from torchair.backend_ge.runtime import host_values
-from torchair.backend_ge.runtime.aten_graph import Argument, AtenGraph
+from torchair.backend_ge.runtime.aten_graph import AtenGraph
 from torchair.backend_ge.runtime.capture import Capture, CapturePolicy
 from torchair.backend_ge.runtime.capture_key import CaptureKey, key_of, key_of_specs, nearest
 from torchair.backend_ge.runtime.interpret import Observer, interpret
@@ -166,12 +166,16 @@ class CapturedGraph:
 
     def _run(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         inputs = [arguments[position] for position in self._positions]
-        capture = self._find(inputs, arguments)
-        if capture is None:
-            self.counts.eager += 1
-            observer = self.options.observer
-            return interpret(self.graph, inputs, None if observer is None else observer())
-        outputs = capture.replay(inputs)
+        outputs = None
+        while outputs is None:
+            capture = self._find(inputs, arguments)
+            if capture is None:
+                self.counts.eager += 1
+                observer = self.options.observer
+                return interpret(self.graph, inputs, None if observer is None else observer())
+            outputs = capture.replay(inputs)
+            if outputs is None:  # another thread has dropped it
+                self._latest = None
         self.counts.replays += 1
         if self.options.policy.log_statistics:
             log_statistics(self.name, self.graph, inputs, outputs)
@@ -226,18 +230,19 @@ class CapturedGraph:
     ) -> Capture:
         options = self.options
         slots = UpdateSlots(self.graph, self.host_values)
-        specialised = specialise(
-            self.graph,
-            specs,
-            SpecialiseOptions(
-                frozen=frozen,
-                slots=slots if self.host_values.uses else None,
-                strides=strides,
-                composite=options.composite,
-                reinplace_inputs=options.reinplace_inputs,
-                reinplace_values=options.reinplace_values,
-            ),
+        chosen = SpecialiseOptions(
+            frozen=frozen,
+            slots=slots if self.host_values.uses else None,
+            strides=strides,
+            composite=options.composite,
+            reinplace_inputs=options.reinplace_inputs,
+            reinplace_values=options.reinplace_values,
         )
+        try:
+            specialised = specialise(self.graph, specs, chosen)
+        except BaseException:
+            slots.close()
+            raise
         if self._pool is None or not options.share_pool:
             self._pool = pool_of(options.pool)
         made = Capture(
@@ -300,10 +305,6 @@ class CapturedGraph:
                 capture.close()
             self._captures, self._latest, self._pool = {}, None, None
             self._has_warned = False
-
-    def argument_of(self, position: int) -> Argument | None:
-        """The argument at a position of the imported function, if the graph uses it."""
-        return next((a for a in self.graph.arguments if a.position == position), None)
 
     def __str__(self) -> str:
         counts = self.counts
