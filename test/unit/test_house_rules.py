@@ -499,8 +499,12 @@ def test_every_pass_is_registered() -> None:
     report(found)
 
 
+PASS_BASES = ("ModulePass", "RewritePass", "PatternPass")
+
+
 def is_pass(node: ast.ClassDef) -> bool:
-    return any(ast.unparse(base).split(".")[-1] == "ModulePass" for base in node.bases)
+    bases = {ast.unparse(base).split(".")[-1] for base in node.bases}
+    return not bases.isdisjoint(PASS_BASES) and node.name not in PASS_BASES
 
 
 def pass_name_of(node: ast.ClassDef) -> str:

@@ -119,13 +119,17 @@ def touches(value: SSAValue, words: CopyWords) -> Memory:
             op = use.operation
             writes = isinstance(op, CallOp) and writes_operand(op, use.index)
             (memory.writers if writes else memory.readers).append(op)
-            if not isinstance(op, CallOp):
-                continue
-            for index, result in enumerate(op.results):
-                if result not in seen and words.is_alias(op, index, use.index):
-                    seen.add(result)
-                    pending.append(result)
+            fresh = [v for v in _aliases_of(op, use.index, words) if v not in seen]
+            seen.update(fresh)
+            pending.extend(fresh)
     return memory
+
+
+def _aliases_of(op: Operation, operand: int, words: CopyWords) -> list[SSAValue]:
+    """The results that share the memory of an operand."""
+    if not isinstance(op, CallOp):
+        return []
+    return [v for index, v in enumerate(op.results) if words.is_alias(op, index, operand)]
 
 
 def writes_operand(op: CallOp, index: int) -> bool:

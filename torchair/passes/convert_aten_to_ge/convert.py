@@ -28,7 +28,7 @@ from xdsl.rewriter import Rewriter
 from torchair.dialects.ge import builder as ge
 from torchair.dialects.ge.builder import GraphBuilder
 from torchair.dialects.stream import RecordOp, WaitOp
-from torchair.dialects.stream.attributes import ge_attributes
+from torchair.dialects.stream.attributes import SYNC, ge_attributes
 from torchair.errors import ConversionError, TorchairError, VerifyError
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
@@ -67,6 +67,7 @@ class ConvertAtenToGePass(ModulePass):
                 converted = _Conversion(function, failures).run()
                 Rewriter.replace_op(function, converted, [])
         failures.raise_if_any()
+        op.attributes.pop(SYNC, None)  # a GE graph always orders uses after their producers
 
 
 class _Conversion:
