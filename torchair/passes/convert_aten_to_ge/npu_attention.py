@@ -71,7 +71,7 @@ def _fused(name: str, named: Mapping[str, Any], out: Any, names: Any, heads: int
     results = build(
         name,
         _FUSED,
-        named,
+        _with_packed_scales(named),
         [out, lse],
         renamed=names,
         ignored=_HINTS,
@@ -98,6 +98,19 @@ def npu_fused_infer_attention_score_v2(out: Any, **named: Any) -> Any:
         num_key_value_heads=_key_heads(named, "num_query_heads"),
         out_dtype=0 if named["out_dtype"] is None else ge_type(out[0]),
     )
+
+
+def _with_packed_scales(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Dequantisation factors packed in int64 as the uint64 that GE takes."""
+    wanted = element_types.from_name("uint64")
+    given = dict(named)
+    for name, value in named.items():
+        is_packed = name.startswith(("deq_scale", "dequant_scale")) and is_value(value)
+        if is_packed and ge.element(value) == interned.i64:
+            sizes = interned.shape_of(value.type)
+            type_ = interned.unranked(wanted) if sizes is None else interned.tensor(sizes, wanted)
+            given[name] = ge.Bitcast(value, type=wanted, out=type_)
+    return given
 
 
 def _key_heads(named: Mapping[str, Any], heads: str) -> int:
