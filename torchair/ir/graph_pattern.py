@@ -7,9 +7,10 @@
     @rewrites(RSQRT)
     def fuse(match, rewriter): ...
 
-A hole that appears twice must hold the same value. Parameters that a pattern does not mention must
-have their defaults. Operations inside a match must not be used outside it, unless the pattern says
-``shared``. Matching backtracks over the operand order of commutative operations and alternatives.
+A hole that appears twice must hold the same value, and a call that appears twice must match the
+same operation. Parameters that a pattern does not mention must have their defaults. Operations
+inside a match must not be used outside it, unless the pattern says ``shared``. Matching backtracks
+over the operand order of commutative operations and alternatives.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Call:
         named: patterns of further parameters by name.
         result: which result of the operation the pattern stands for.
         shared: whether the operation may have users outside the match.
+        key: the same for all results of one call of the pattern.
         producers: per argument, the mnemonics of which one must define it.
     """
 
@@ -65,6 +67,7 @@ class Call:
     named: Mapping[str, Any] = field(default_factory=dict[str, Any])
     result: int = 0
     shared: bool = False
+    key: object = field(default_factory=object)
     producers: tuple[frozenset[str], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,10 +128,14 @@ class Match:
         calls: matched operations and whether users outside the match are allowed.
     """
 
+    explains = False
+    """Whether ``missed`` wants to hear of every failure."""
+
     def __init__(self, root: CallOp) -> None:
         self.root = root
         self.calls: dict[CallOp, bool] = {}
         self._bound: dict[str, Any] = {}
+        self._operations: dict[object, CallOp] = {}
 
     def __getitem__(self, name: str) -> Any:
         """The value bound to a hole."""
@@ -137,6 +144,16 @@ class Match:
     def get(self, name: str) -> Any:
         """The value bound to a hole, or None when the alternative that matched has no such hole."""
         return self._bound.get(name)
+
+    def operation(self, node: Call) -> CallOp | None:
+        """The operation that a call of the pattern matched, or None when it matched none."""
+        return self._operations.get(node.key)
+
+    def missed(self, pattern: Any, found: Any, op: CallOp, parameter: str) -> None:
+        """Hear that an argument of an operation is not what the pattern wants there."""
+
+    def missed_place(self, op: CallOp) -> None:
+        """Hear that an operation is in another place (stream, scope) than the root."""
 
     def bind(self, hole: Hole, found: Any) -> Iterator[None]:
         """Bind a hole while the caller goes on matching."""
@@ -150,11 +167,15 @@ class Match:
             yield
             del self._bound[hole.name]
 
-    def hold(self, op: CallOp, is_shared: bool) -> Iterator[None]:
-        """Count an operation as matched while the caller goes on."""
+    def hold(self, op: CallOp, node: Call) -> Iterator[None]:
+        """Count an operation as matched by a call of the pattern while the caller goes on."""
         known = self.calls.get(op)
-        self.calls[op] = is_shared or bool(known)
+        is_new = node.key not in self._operations
+        self.calls[op] = node.shared or bool(known)
+        self._operations[node.key] = op
         yield
+        if is_new:
+            del self._operations[node.key]
         if known is None:
             del self.calls[op]
         else:
@@ -249,7 +270,10 @@ def match_value(pattern: Any, found: Any, match: Match) -> Iterator[None]:
     elif isinstance(pattern, list | tuple):
         items = cast("Sequence[Any]", pattern)
         if isinstance(found, list) and len(cast("list[Any]", found)) == len(items):
-            yield from _match_all(list(zip(items, cast("list[Any]", found), strict=True)), match)
+            values = cast("list[Any]", found)
+            yield from _match_all(
+                [(*pair, "") for pair in zip(items, values, strict=True)], match, None
+            )
     elif is_same(pattern, found):
         yield
 
@@ -266,39 +290,116 @@ def _match_call(pattern: Call, found: Any, match: Match) -> Iterator[None]:
     op = found.owner
     if not isinstance(op, CallOp) or op.name not in pattern.names:
         return
-    if op.results[pattern.result] is not found or op.attributes != match.root.attributes:
-        return  # another place: stream, scope
-    if not _may_match(pattern, op):
+    if op.results[pattern.result] is not found:
         return
-    for _ in match.hold(op, pattern.shared):
+    if op.attributes != match.root.attributes:
+        match.missed_place(op)
+        return
+    known = match.operation(pattern)
+    if known is not None:
+        if known is op:
+            yield from match.hold(op, pattern)
+        return
+    if not match.explains and not _may_match(pattern, op):
+        return
+    for _ in match.hold(op, pattern):
         for pairs in _pairings(pattern, op):
-            yield from _match_all(pairs, match)
+            yield from _match_all(pairs, match, op)
 
 
-def _pairings(pattern: Call, op: CallOp) -> Iterator[list[tuple[Any, Any]]]:
+_Pair: TypeAlias = tuple[Any, Any, str]
+"""A pattern, the argument it is for, and the parameter's name."""
+
+
+def _pairings(pattern: Call, op: CallOp) -> Iterator[list[_Pair]]:
     """Patterns paired with arguments, in every operand order that means the same."""
     given = read_arguments(op)
     wanted = list(pattern.arguments)
+    parameters = op.schema.parameters
     if len(wanted) > len(given):
         return
-    for position in range(len(wanted), len(given)):
-        parameter = op.schema.parameters[position]
+    for parameter in parameters[len(wanted) :]:
         wanted.append(pattern.named.get(parameter.name, parameter.default))
-    pairs = list(zip(wanted, given, strict=True))
+    names = [parameter.name for parameter in parameters]
+    pairs = list(zip(wanted, given, names, strict=True))
     yield pairs
     if op.name in COMMUTATIVE:
-        yield [(wanted[0], given[1]), (wanted[1], given[0]), *pairs[2:]]
+        swapped = [(wanted[0], given[1], names[1]), (wanted[1], given[0], names[0])]
+        yield [*swapped, *pairs[2:]]
 
 
-def _match_all(pairs: list[tuple[Any, Any]], match: Match) -> Iterator[None]:
-    """Match several pairs at once, the most telling (calls) first."""
+def _match_all(pairs: list[_Pair], match: Match, op: CallOp | None) -> Iterator[None]:
+    """Match several arguments of an operation at once, the most telling (calls) first."""
     if not pairs:
         yield
         return
-    first = next((i for i, (node, _) in enumerate(pairs) if isinstance(node, Call)), 0)
+    first = next((i for i, pair in enumerate(pairs) if isinstance(pair[0], Call)), 0)
     rest = pairs[:first] + pairs[first + 1 :]
-    for _ in match_value(*pairs[first], match):
-        yield from _match_all(rest, match)
+    pattern, found, parameter = pairs[first]
+    is_missed = True
+    for _ in match_value(pattern, found, match):
+        is_missed = False
+        yield from _match_all(rest, match, op)
+    if is_missed and op is not None:
+        match.missed(pattern, found, op, parameter)
+
+
+def match_outputs(
+    outputs: Sequence[Call], match: Match, where: Callable[[Match], bool] | None = None
+) -> bool:
+    """Match a pattern that has several outputs; the bindings stay in ``match`` on success.
+
+    Args:
+        outputs: the first is matched at ``match.root``. Each other is a call inside the pattern of
+            one before it, or is found among the users of what those bound.
+        where: accepts or refuses a match; when it refuses, the search goes on.
+    """
+    first, *others = outputs
+    root = match.root
+    if root.name not in first.names or len(root.results) <= first.result:
+        return False
+    for _ in match_value(first, root.results[first.result], match):
+        for _ in _match_others(others, match):
+            if match.escaping() is None and (where is None or where(match)):
+                return True
+    return False
+
+
+def _match_others(outputs: Sequence[Call], match: Match) -> Iterator[None]:
+    if not outputs:
+        yield
+        return
+    for candidate in _candidates(outputs[0], match) or ():
+        for _ in match_value(outputs[0], candidate, match):
+            yield from _match_others(outputs[1:], match)
+
+
+def _candidates(node: Call, match: Match) -> list[SSAValue] | None:
+    """Values that a call may match, found upwards from what is bound; None if nothing below is."""
+    op = match.operation(node)
+    if op is not None:
+        return [op.results[node.result]]
+    arguments = [*_flat(node.arguments), *_flat(tuple(node.named.values()))]
+    below = [_candidates(item, match) for item in arguments if isinstance(item, Call)]
+    holes = [match.get(item.name) for item in arguments if isinstance(item, Hole)]
+    below += [[value] for value in holes if isinstance(value, SSAValue)]
+    known = [values for values in below if values is not None]
+    if not known:
+        return None
+    users = [use.operation for value in min(known, key=len) for use in value.uses]
+    return [
+        op.results[node.result]
+        for op in dict.fromkeys(users)
+        if op.name in node.names and len(op.results) > node.result
+    ]
+
+
+def _flat(arguments: Sequence[Any]) -> Iterator[Any]:
+    for item in arguments:
+        if isinstance(item, list | tuple):
+            yield from _flat(cast("Sequence[Any]", item))
+        else:
+            yield item
 
 
 RewriteFn = Callable[[Match, Rewriter], None]
