@@ -330,9 +330,9 @@ def test_torch_s_own_samples_as_intermediate_values(dtype):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             samples = info.sample_inputs_func(info, "cpu", dtype, requires_grad=False)
-            for sample in islice(samples, 2):
+            for sample in islice(samples, 1):
                 _check_intermediate(info, sample, counts)
-    assert counts["planned"] > {torch.float32: 500, torch.bfloat16: 400, torch.int64: 300}[dtype]
+    assert counts["planned"] > {torch.float32: 250, torch.bfloat16: 200, torch.int64: 150}[dtype]
 
 
 def _check_intermediate(info, sample, counts: Counter[str]) -> None:
@@ -357,7 +357,8 @@ def _check_intermediate(info, sample, counts: Counter[str]) -> None:
     except (AssertionError, RuntimeError, NotImplementedError):
         return
     program = Program(trace)
-    for _ in range(3):
+    program.plan(copies(inputs))
+    for _ in range(2):
         program_inputs = copies(inputs)
         torch.default_generator.manual_seed(42)
         found = program.run(program_inputs)

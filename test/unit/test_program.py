@@ -652,12 +652,10 @@ def _check_sample(info, sample) -> bool:
         trace, expected = record(call, eager_inputs)
     except (AssertionError, RuntimeError):
         return False  # the operator does not run under a dispatch mode
-    program = Program(trace)
-    for _ in range(3):
-        program_inputs = copies(inputs)
-        torch.default_generator.manual_seed(42)
-        found = program.run(program_inputs)
-        for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
-            if pair[1].layout == torch.strided:
-                assert_identical(*pair)
+    program_inputs = copies(inputs)
+    torch.default_generator.manual_seed(42)
+    found = Program(trace).run(program_inputs)  # test_planning.py runs them planned
+    for pair in zip(found + program_inputs, expected + eager_inputs, strict=True):
+        if pair[1].layout == torch.strided:
+            assert_identical(*pair)
     return True
