@@ -54,6 +54,11 @@ def test_add_rms_norm(dtype: torch.dtype) -> None:
     assert torch.equal(y, npu.npu_rms_norm(total, gamma)[0])
 
 
+def write_add_rms_norm(x1: Tensor, x2: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
+    rstd = npu.npu_add_rms_norm_v2(x1, x2, gamma)
+    return rstd, x1 + 1, x2 + 1
+
+
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 def test_variants_of_add_rms_norm(dtype: torch.dtype) -> None:
     x1, x2 = torch.randn(1, 2, 6, dtype=dtype), torch.randn(1, 2, 6, dtype=dtype)
@@ -65,6 +70,9 @@ def test_variants_of_add_rms_norm(dtype: torch.dtype) -> None:
     written = [x1.clone(), x2.clone()]
     assert torch.equal(npu.npu_add_rms_norm_v2(*written, gamma), rstd)
     assert torch.equal(written[0], y) and torch.equal(written[1], total)
+    found = check_compiled(write_add_rms_norm, x1, x2, gamma)
+    assert torch.equal(found[0], rstd) and torch.equal(found[1], y + 1)
+    assert torch.equal(found[2], total + 1)
     gemma, _ = check_compiled(npu.npu_gemma_rms_norm, x1, gamma)
     expected = formula(x1, gamma.double() + 1, 1e-6)
     torch.testing.assert_close(gemma.double(), expected, rtol=limit, atol=limit)

@@ -41,6 +41,17 @@ def npu_add_rms_norm_v2_functional(x1: Any, x2: Any, gamma: Any, epsilon: Any) -
 
 
 @converts(
+    "npu::npu_add_rms_norm_v2(Tensor(a!) x1, Tensor(b!) x2, Tensor gamma, float epsilon=1e-06)"
+    " -> Tensor"
+)
+def npu_add_rms_norm_v2(x1: Any, x2: Any, gamma: Any, epsilon: Any) -> Any:
+    y, rstd, x = ge.AddRmsNorm(x1, x2, gamma, epsilon=epsilon)
+    ge.Assign(x1, y, out=x1.type)
+    ge.Assign(x2, x, out=x2.type)
+    return rstd
+
+
+@converts(
     "npu::npu_add_rms_norm_cast(Tensor x1, Tensor x2, Tensor gamma, float epsilon=1e-06)"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
