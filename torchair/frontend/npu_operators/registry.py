@@ -150,6 +150,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "ffn_worker_scheduler",
         "ffn_worker_scheduler_",
     ),
+    "workers": (
+        "npu_attention_to_ffn",
+        "npu_ffn_to_attention",
+        "npu_attention_worker_combine",
+        "npu_ffn_worker_batching",
+    ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",

@@ -73,6 +73,7 @@ FAMILIES = (
     "npu_state_space",
     "npu_collectives",
     "npu_moe_distribution",
+    "npu_workers",
     "npu_activation",
     "npu_rotary",
     "npu_quantization",
