@@ -45,16 +45,30 @@ OwnedEvent::~OwnedEvent() {
     acl_->report(acl_->call().aclrtDestroyEvent(handle_), "aclrtDestroyEvent");
 }
 
+void record_mark(const Acl& acl, const OwnedEvent& event, Handle stream) {
+  const AclStatus status = acl.call().aclrtRecordEvent(event.get(), stream);
+  if (status != 0)
+    acl.report(acl.call().aclrtSynchronizeStreamWithTimeout(stream, -1),
+               "aclrtSynchronizeStreamWithTimeout");
+  acl.check(status, "aclrtRecordEvent");
+}
+
 CapturedGraph::CapturedGraph(std::shared_ptr<const Acl> acl, Handle model,
                              std::shared_ptr<Recording> recording)
-    : acl_(std::move(acl)), model_(model), id_(model_id(*acl_, model)),
-      recording_(std::move(recording)) {}
+    : acl_(std::move(acl)), model_(model), id_(0), recording_(std::move(recording)) {
+  try {
+    id_ = model_id(*acl_, model);
+  } catch (const Error&) {
+    acl_->report(acl_->call().aclmdlRIDestroy(model), "aclmdlRIDestroy");
+    throw;
+  }
+}
 
 CapturedGraph::~CapturedGraph() {
   const std::lock_guard lock(mutex_);
   if (model_ == nullptr || acl_->closed())
     return;
-  for (const auto& [stream, event] : replays_)
+  for (const OwnedEvent* event : marks())
     acl_->report(acl_->call().aclrtSynchronizeEvent(event->get()), "aclrtSynchronizeEvent");
   acl_->report(acl_->call().aclmdlRIDestroy(model_), "aclmdlRIDestroy");
 }
@@ -62,6 +76,19 @@ CapturedGraph::~CapturedGraph() {
 std::size_t CapturedGraph::task_count() const {
   const std::lock_guard lock(mutex_);
   return recording_ == nullptr ? 0 : recording_->tasks.size();
+}
+
+// Behind everything that was queued for this graph: its replays and its updates.
+std::vector<const OwnedEvent*> CapturedGraph::marks() const {
+  std::vector<const OwnedEvent*> found;
+  for (const auto& [stream, event] : replays_)
+    found.push_back(event.get());
+  if (recording_ != nullptr) {
+    const std::lock_guard lock(recording_->mutex);
+    for (const auto& [stream, event] : recording_->updates)
+      found.push_back(event.get());
+  }
+  return found;
 }
 
 void CapturedGraph::check_alive() const {
@@ -78,11 +105,11 @@ void CapturedGraph::replay(runtime::Stream& stream) {
   if (event == nullptr)
     event = std::make_unique<OwnedEvent>(acl_, runtime::EventKind::kPlain);
   acl_->check(acl_->call().aclmdlRIExecuteAsync(model_, native), "aclmdlRIExecuteAsync");
-  acl_->check(acl_->call().aclrtRecordEvent(event->get(), native), "aclrtRecordEvent");
+  record_mark(*acl_, *event, native);
 }
 
 bool CapturedGraph::is_running() const {
-  for (const auto& [stream, event] : replays_) {
+  for (const OwnedEvent* event : marks()) {
     std::int32_t status = kRecorded;
     acl_->check(acl_->call().aclrtQueryEventStatus(event->get(), &status), "aclrtQueryEventStatus");
     if (status != kRecorded)

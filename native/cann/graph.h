@@ -36,6 +36,7 @@ public:
 private:
   void check_alive() const;
   bool is_running() const;
+  std::vector<const OwnedEvent*> marks() const;
 
   std::shared_ptr<const Acl> acl_;
   Handle model_; // null after destroy()

@@ -47,11 +47,17 @@ struct Recording {
   std::mutex mutex;
   std::vector<std::shared_ptr<runtime::Task>> tasks;
   std::set<std::shared_ptr<const OwnedStream>> streams;
-  std::set<std::shared_ptr<const OwnedEvent>> events;
+  std::set<std::shared_ptr<const OwnedEvent>>
+      events; // An event behind the latest update on each stream.
+  std::map<Handle, std::unique_ptr<OwnedEvent>> updates;
   std::shared_ptr<runtime::MemoryPool> pool;
   Handle grouping = nullptr; // the stream whose task group is open
   std::size_t group_begin = 0;
 };
+
+// Marks the end of what is queued on a stream now. Without a mark nothing would tell later that it
+// is over, so when the event cannot be recorded the stream is waited for; throws then.
+void record_mark(const Acl& acl, const OwnedEvent& event, Handle stream);
 
 // The captures that are on, by their model.
 class Recordings {

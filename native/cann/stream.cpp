@@ -239,6 +239,10 @@ void DeviceStream::end_update() {
   if (recording == nullptr || tasks.size() != group->size())
     return;
   const std::lock_guard lock(recording->mutex);
+  auto& mark = recording->updates[native()];
+  if (mark == nullptr)
+    mark = std::make_unique<OwnedEvent>(acl_, runtime::EventKind::kPlain);
+  record_mark(*acl_, *mark, native());
   for (std::size_t i = 0; i < tasks.size(); ++i)
     // The old task stays until this stream, which makes the update, has passed it.
     queued_.push_back(std::exchange(recording->tasks[group->begin() + i], std::move(tasks[i])));

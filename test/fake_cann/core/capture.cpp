@@ -46,7 +46,7 @@ std::string unjoined(const Capture& capture) {
 }
 
 // Ends a capture in any case; the model is kept only when nothing is wrong.
-int finish(Capture* capture, int code, const std::string& text, void** handle) {
+int finish(Capture* capture, int code, std::string text, void** handle) {
   for (const auto& [stream, clock] : capture->streams)
     stream->capture = nullptr;
   forget_capture(capture);

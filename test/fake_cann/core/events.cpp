@@ -177,7 +177,7 @@ extern "C" int fake_aclrtResetEvent(void* handle, void* stream_handle) {
 }
 
 extern "C" int fake_aclrtQueryEventStatus(void* handle, std::int32_t* status) {
-  const Lock lock = locked();
+  Lock lock = locked();
   FAKE_CALL("aclrtQueryEventStatus");
   const Event* event = find_event(handle);
   if (event == nullptr || status == nullptr)
@@ -185,6 +185,8 @@ extern "C" int fake_aclrtQueryEventStatus(void* handle, std::int32_t* status) {
   if (event->capture != nullptr)
     return invalidate(*event->capture, kEventCaptured, "a query of a captured event");
   *status = is_reached(*event) ? kComplete : kNotReady;
+  if (*status == kNotReady && event->stream != nullptr) // for the next query: time passes
+    drain_to(lock, *event->stream, event->number, std::chrono::steady_clock::now());
   return kOk;
 }
 

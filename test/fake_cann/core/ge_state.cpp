@@ -127,7 +127,8 @@ Status add_graph(std::uint64_t session, std::uint32_t id, const Graph& graph,
   const Lock lock = locked();
   if (const Status injected = ge_enter("Session.AddGraph"))
     return injected;
-  const auto found = ge_state().sessions.find(session);  if (session == 0)
+  const auto found = ge_state().sessions.find(session);
+  if (session == 0)
     return ge_fail("the session could not be created");
   if (found == ge_state().sessions.end())
     return ge_breach("AddGraph to a session that does not exist");

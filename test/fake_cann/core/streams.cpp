@@ -36,14 +36,14 @@ bool drain_to(Lock& lock, Stream& stream, std::uint64_t number, TimePoint end) {
   while (stream.done < number) {
     const TimePoint now = std::chrono::steady_clock::now();
     const TimePoint ready = stream.queue.front().ready;
-    if (now >= end)
-      return false;
-    if (stream.draining)
-      drained.wait(lock);
-    else if (now < ready)
-      drained.wait_until(lock, std::min(ready, end));
-    else
+    if (!stream.draining && ready <= now)
       run_first(lock, stream);
+    else if (now >= end)
+      return false;
+    else if (stream.draining)
+      drained.wait_for(lock, std::chrono::milliseconds(10));
+    else
+      drained.wait_until(lock, std::min(ready, end));
   }
   return true;
 }
@@ -136,8 +136,9 @@ extern "C" int fake_aclrtSynchronizeDevice() {
   return first == kOk ? kOk : fail(first, "a task of a stream failed");
 }
 
+// Time passes between two queries, so what is ready then is done for the next one.
 extern "C" int fake_aclrtStreamQuery(void* handle, std::int32_t* status) {
-  const Lock lock = locked();
+  Lock lock = locked();
   FAKE_CALL("aclrtStreamQuery");
   Stream* stream = find_stream(handle);
   if (stream == nullptr || status == nullptr)
@@ -145,6 +146,7 @@ extern "C" int fake_aclrtStreamQuery(void* handle, std::int32_t* status) {
   if (const int wrong = check_wait_allowed("aclrtStreamQuery", stream))
     return wrong;
   *status = stream->queue.empty() ? 0 : 1; // COMPLETE, NOT_READY
+  drain_to(lock, *stream, stream->queued, std::chrono::steady_clock::now());
   return kOk;
 }
 
