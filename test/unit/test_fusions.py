@@ -265,3 +265,39 @@ def test_attention_in_float32_keeps_its_rank(dynamic: bool, tmp_path: Any) -> No
     found, nodes = compile_and_count(plain, inputs, tmp_path, dynamic=dynamic)
     torch.testing.assert_close(found, plain(*inputs), rtol=2e-6, atol=2e-6)
     assert not {"Reshape", "Transpose"} & set(nodes)
+
+
+def test_norm_and_cast(tmp_path: Any) -> None:
+    def router(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        total = x + y
+        normalized = norm_in_float(total, w)
+        return normalized.float(), normalized, total
+
+    inputs = tuple(torch.randn(*shape).bfloat16() for shape in ((4, 16), (4, 16), (16,)))
+    check(router, inputs, tmp_path, "AddRmsNormCast")
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_norm_and_dynamic_quantisation(smooth: bool, tmp_path: Any) -> None:
+    def block(x: Tensor, y: Tensor, w: Tensor, s: Tensor) -> tuple[Tensor, ...]:
+        normalized, _, total = torch.ops.npu.npu_add_rms_norm(x, y, w, 1e-5)
+        scales = s if smooth else None
+        return *torch.ops.npu.npu_dynamic_quant(normalized, smooth_scales=scales), total
+
+    inputs = tuple(torch.randn(*shape).half() for shape in ((4, 16), (4, 16), (16,), (16,)))
+    expected = block(*inputs)
+    found, nodes = compile_and_count(block, inputs, tmp_path)
+    assert "AddRmsNormDynamicQuant" in nodes and "DynamicQuant" not in nodes
+    assert (found[0].int() - expected[0].int()).abs().max() <= 1
+    torch.testing.assert_close(found[1:], expected[1:], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_choice_of_experts(normalized: bool, dynamic: bool, tmp_path: Any) -> None:
+    def gate(scores: Tensor) -> tuple[Tensor, Tensor]:
+        best, experts = torch.topk(torch.softmax(scores, dim=-1), 2, dim=-1)
+        return (best / best.sum(-1, keepdim=True) if normalized else best), experts
+
+    scores = torch.randn(6, 8)
+    check(gate, (scores,), tmp_path, "MoeGatingTopKSoftmaxV2 Cast", dynamic=dynamic)

@@ -18,6 +18,8 @@ _MODULES = {
     "fuse-attention": ("fuse_attention", "FuseAttentionPass"),
     "fuse-activation": ("fuse_activation", "FuseActivationPass"),
     "fuse-layer-norm": ("fuse_layer_norm", "FuseLayerNormPass"),
+    "fuse-norm-output": ("fuse_norm_output", "FuseNormOutputPass"),
+    "fuse-moe-gating": ("fuse_moe_gating", "FuseMoeGatingPass"),
     "fuse-gated-activation": ("fuse_gated_activation", "FuseGatedActivationPass"),
     "fuse-rotary-embedding": ("fuse_rotary_embedding", "FuseRotaryEmbeddingPass"),
     "promote-dtypes": ("promote_dtypes", "PromoteDtypesPass"),

@@ -18,6 +18,8 @@ FUSE = (
     "fuse-activation",
     "fuse-layer-norm",
     "fuse-rms-norm",
+    "fuse-norm-output",
+    "fuse-moe-gating",
     "fuse-gated-activation",
     "fuse-rotary-embedding",
 )
