@@ -137,6 +137,13 @@ def test_antialiasing(mode, options):
               dynamic=dynamic, exact=False)  # fmt: skip
 
 
+@pytest.mark.parametrize("scales", ((2.0, 2.0), (1.7, None)))
+def test_gradient_of_copies_by_factors_that_are_not_the_ratio(scales):
+    grad = numbers(torch.float32, 1, 2, 3, 3)
+    backward = aten.upsample_nearest2d_backward
+    check(lambda g: backward(g, [3, 3], [1, 2, 2, 2], *scales), grad, exact=False)
+
+
 def test_depth_to_space_takes_both_orders():
     from torchair.backend_ge.host.kernels.registry import kernels
 

@@ -1,5 +1,5 @@
-"""Resampling as products with matrices, one per dimension: interpolation with antialiasing, and the
-gradient of adaptive average pooling over windows that GE's operators do not take."""
+"""Resampling as products with matrices, one per dimension: interpolation with antialiasing, and
+gradients of adaptive pooling and nearest interpolation that GE's operators do not compute."""
 
 from __future__ import annotations
 
@@ -87,6 +87,29 @@ def _adaptive_gradient(spatial: int) -> Callable[..., Tensor]:
     return run
 
 
+def _nearest_gradient(
+    grad_output: Tensor,
+    output_size: Sequence[int],
+    input_size: Sequence[int],
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Tensor:
+    """Each gradient goes to the element it was copied from, when factors that are not the ratio of
+    the sizes say which."""
+    sizes = list(zip(input_size[2:], output_size, (scales_h, scales_w), strict=True))
+    if all(s is None or n * s == m for n, m, s in sizes):
+        return NotImplemented
+    rows, columns = (_copies(int(n), int(m), s, grad_output) for n, m, s in sizes)
+    return rows.mT @ (grad_output @ columns)
+
+
+def _copies(size: int, count: int, scale: float | None, like: Tensor) -> Tensor:
+    """[count, size]: one in each row, at the element that nearest interpolation copies."""
+    step = 1 / scale if scale else size / count
+    place = (torch.arange(count, device=like.device) * step).floor().clamp(max=size - 1)
+    return (place.unsqueeze(-1) == torch.arange(size, device=like.device)).to(like.dtype)
+
+
 def _is_hard(grad_output: Tensor, self: Tensor, spatial: int) -> bool:
     """Whether GE lacks an operator: windows of several sizes, unless two-dimensional and static."""
     pairs = list(zip(self.shape[-spatial:], grad_output.shape[-spatial:], strict=True))
@@ -106,5 +129,6 @@ OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
 GRADIENTS: dict[Any, Callable[..., Any]] = {
     aten._adaptive_avg_pool2d_backward.default: _adaptive_gradient(2),
     aten._adaptive_avg_pool3d_backward.default: _adaptive_gradient(3),
+    aten.upsample_nearest2d_backward.default: _nearest_gradient,
 }
 """Of operators that have a converter, for the calls that it cannot take."""
