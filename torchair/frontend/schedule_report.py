@@ -63,6 +63,12 @@ def schedule_lines(schedule: PlannedSchedule) -> Iterator[str]:
     for stream, label in enumerate(schedule.labels):
         busy = schedule.busy(stream)
         yield f"stream {label or 'main'}: {counts[stream]} operations, busy {busy:.0f} us"
+    if len(schedule.labels) == 1:
+        yield (
+            f"expected on {schedule.target}: {schedule.makespan:.0f} us on one stream; "
+            "config.streams = 'auto' lets the compiler use more"
+        )
+        return
     records = len({source for source, _ in schedule.events})
     yield f"events: {records} records, {len(schedule.events)} waits"
     yield (

@@ -21,6 +21,7 @@ from torchair.ir.calls import CallOp
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
 
+_MARKERS = ("air.", "streams.")
 CURRENT_STREAM = 0
 """Number that dynamo gives to the stream that is current outside of the graph."""
 
@@ -46,7 +47,9 @@ class ResolveScopesPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.ops:
             if isinstance(function, FuncOp) and not function.is_declaration:
-                _Resolution(function.body.block).run()
+                block = function.body.block
+                if any(op.name.startswith(_MARKERS) for op in iter_ops(block)):
+                    _Resolution(block).run()
 
 
 class _Resolution:

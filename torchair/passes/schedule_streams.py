@@ -22,7 +22,7 @@ from torchair.passes.scheduling.placement import (
     place_automatically,
     place_by_labels,
 )
-from torchair.passes.scheduling.tasks import TaskGraph, read_tasks
+from torchair.passes.scheduling.tasks import TaskGraph, is_unplaced, read_tasks
 from torchair.passes.scheduling.write import drop_events, event_edges, write_events
 
 
@@ -78,6 +78,8 @@ class ScheduleStreamsPass(ModulePass):
             raise ConfigError("the pool has at least one stream", found=self.pool)
 
     def _schedule(self, block: Block) -> None:
+        if self.streams == "user" and is_unplaced(block):
+            return
         graph = read_tasks(block)
         labels = _labels(graph)
         if self.streams == "user" and len(labels) == 1:

@@ -91,6 +91,14 @@ def torch_stream_label(number: int) -> str:
     return f"torch_stream_{number}"
 
 
+_PLACEMENT: Final = frozenset((*GE_NAMES, *GE_NAMES.values(), INDEX, BUFFERS))
+
+
+def has_placement(op: Operation) -> bool:
+    """Whether an operation has any attribute of this dialect, by its own name or GE's."""
+    return not _PLACEMENT.isdisjoint(op.attributes)
+
+
 def ge_attributes(op: Operation) -> dict[str, Attribute]:
     """Node attributes of GE for the scheduling attributes of an operation."""
     found: dict[str, Attribute] = {}

@@ -8,15 +8,16 @@ from functools import cached_property
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Block
 
 from torchair.dialects.stream import MAIN, label_of, stream_of
 from torchair.dialects.stream.attributes import WHY
 from torchair.dialects.stream.order import minimal_waits
 from torchair.ir.location import name_of, source_of
+from torchair.ir.private import iter_ops
 from torchair.passes.scheduling.costs import Cost, CostModel, target_named
 from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, simulate
-from torchair.passes.scheduling.tasks import read_tasks
+from torchair.passes.scheduling.tasks import is_unplaced, read_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,11 @@ def read_schedule(module: ModuleOp, target: str) -> PlannedSchedule:
         target: whose rates the costs are of.
     """
     function = next(op for op in module.ops if isinstance(op, FuncOp))
-    graph = read_tasks(function.body.block)
+    block = function.body.block
     model = CostModel(target_named(target))
+    if is_unplaced(block):
+        return _one_stream(block, target, model)
+    graph = read_tasks(block)
     numbers: dict[int | str, int] = {0: 0}
     labels = [MAIN]
     tasks: list[PlannedTask] = []
@@ -174,3 +178,11 @@ def read_schedule(module: ModuleOp, target: str) -> PlannedSchedule:
     for source, later in graph.ordered:
         graph.require(source, later, "an event orders them")
     return PlannedSchedule(target, tasks, streams, graph.before, labels, model.target.event)
+
+
+def _one_stream(block: Block, target: str, model: CostModel) -> PlannedSchedule:
+    """The schedule of a block without streams: one operation after the other."""
+    tasks = [PlannedTask(op.name, op.location, MAIN, model.cost(op), "") for op in iter_ops(block)]
+    count = len(tasks)
+    before = [[number - 1] if number else [] for number in range(count)]
+    return PlannedSchedule(target, tasks, [0] * count, before, [MAIN], model.target.event)

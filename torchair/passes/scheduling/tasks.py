@@ -11,6 +11,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from torchair.dialects.aten.table import tags
 from torchair.dialects.stream import RecordOp, WaitOp, label_of
+from torchair.dialects.stream.attributes import has_placement
 from torchair.ir.call_verify import operand_counts
 from torchair.ir.calls import CallOp
 from torchair.ir.private import iter_ops, operands_of
@@ -43,6 +44,13 @@ class TaskGraph:
         if earlier not in self.before[later]:
             self.before[later].append(earlier)
             self.kinds[earlier, later] = kind
+
+
+def is_unplaced(block: Block) -> bool:
+    """Whether nothing in a block is about streams: one stream, without events or scopes."""
+    return not any(
+        op.__class__ is RecordOp or (op.attributes and has_placement(op)) for op in iter_ops(block)
+    )
 
 
 def read_tasks(block: Block) -> TaskGraph:
