@@ -211,4 +211,4 @@ def test_lengths_of_fused_attention_are_updated_while_decoding() -> None:
         lengths = [count, 16 - count + 2]
         assert same_bits(compiled(q, k, v, lengths), step(q, k, v, lengths)), count
     assert captured(backend).counts.captures == 1
-    assert "update slot (npu.npu_fused_infer_attention_score" in str(captured(backend))
+    assert "lengths[1]: update slot (npu.npu_fused_infer_attention_score" in str(captured(backend))

@@ -16,6 +16,7 @@ from torchair.frontend.auto_functionalized import expand_auto_functionalized
 from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.gears import gears_of_graph, guard_gears
+from torchair.frontend.input_names import names_of_graph
 from torchair.frontend.internal_formats import formats_of_inputs, mark_formats
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
@@ -108,7 +109,7 @@ class NpuBackend:
         )
         policy = config.inference_config.dynamic_gears_merge_policy
         gears = gears_of_graph(guard_gears(gm, example_inputs, policy))
-        with whole_operators(), gears, formats_of_inputs(example_inputs):
+        with whole_operators(), gears, formats_of_inputs(example_inputs), names_of_graph(gm):
             return backend(gm, example_inputs)
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:

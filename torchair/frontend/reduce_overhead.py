@@ -23,6 +23,7 @@ from torchair.frontend.artifacts import StageDump
 from torchair.frontend.compile import graph_ids
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.gears import Gears, arguments_for, current_gears
+from torchair.frontend.input_names import argument_names
 from torchair.frontend.npu_operators.registry import is_torch_npu_installed, operators
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
@@ -110,6 +111,7 @@ def capture_fx_graph(
     with quiet_gc():
         imported = import_graph(graph_module, outputs.computed, kinds=kinds)
         graph = _optimised(imported.module, config, dump, report)
+        graph.name_arguments(argument_names(graph_module))
         strides = partial(_strides, outputs.computed, outputs.symbols)
         options = _options(config, role, observer_of(config, graph_module, report.name))
         captured = CapturedGraph(graph, report.name, options, strides)

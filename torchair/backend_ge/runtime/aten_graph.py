@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -81,12 +81,19 @@ class Argument:
         name: FX name.
         kind: ``parameter``, ``buffer``, ``constant``, ``input`` or ``size``.
         symbols: what each dimension is, for a tensor with symbolic sizes; the symbol of a size.
+        user_name: what the user calls it, if that is known.
     """
 
     position: int
     name: str
     kind: str
     symbols: tuple[str, ...] = ()
+    user_name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return self.user_name or self.name
 
     @property
     def is_weight(self) -> bool:
@@ -115,6 +122,10 @@ class AtenGraph:
     """Values that are numbers, not tensors."""
     marks: dict[int, list[Mark]] = field(default_factory=dict[int, list[Mark]])
     """Records and waits in front of a call, by the index of the call."""
+
+    def name_arguments(self, names: Mapping[str, str]) -> None:
+        """Note what the user calls the arguments, by FX name."""
+        self.arguments = [replace(a, user_name=names.get(a.name, "")) for a in self.arguments]
 
     @property
     def is_on_one_stream(self) -> bool:

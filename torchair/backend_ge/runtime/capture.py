@@ -106,7 +106,7 @@ class Capture:
         pool = self._pool.device_pool(options.device)
 
         def on_move(moved: list[int]) -> None:
-            names = [self._graph.arguments[self._positions[place]].name for place in moved]
+            names = [self._graph.arguments[self._positions[place]].label for place in moved]
             self._on_move(names, not set(moved).isdisjoint(written))
 
         return DeviceReplay(specialised.program, written, pool, options, on_move)
@@ -124,7 +124,7 @@ class Capture:
     @property
     def staged(self) -> list[str]:
         """Names of the staged inputs."""
-        return [self._graph.arguments[index].name for _, index in self._staged]
+        return [self._graph.arguments[index].label for _, index in self._staged]
 
     def replay(self, inputs: Sequence[Any]) -> list[torch.Tensor] | None:
         """Run once; does nothing and returns None when the capture has been dropped.
@@ -180,7 +180,7 @@ class Capture:
     def _check_frozen(self, inputs: Sequence[Any]) -> None:
         for index, (_, address) in self._frozen.items():
             if inputs[index].data_ptr() != address:
-                named = self._graph.arguments[index].name
+                named = self._graph.arguments[index].label
                 raise EngineError(
                     f"the frozen parameter '{named}' has moved since the graph was captured",
                     expected=f"address {address:#x}",

@@ -51,7 +51,7 @@ def difference(arguments: Sequence[Argument], old: CaptureKey, new: CaptureKey) 
     for argument, before, after in zip(arguments, old, new, strict=True):
         if before == after:
             continue
-        label = f"{argument.kind} '{argument.name}'"
+        label = f"{argument.kind} '{argument.label}'"
         if not isinstance(before, tuple) or not isinstance(after, tuple):
             changes.append(f"{label}: {before!r} -> {after!r}")
             continue

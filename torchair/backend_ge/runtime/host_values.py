@@ -133,7 +133,7 @@ def _line(
     roots: dict[int, frozenset[int]],
     slots: frozenset[int],
 ) -> str:
-    named = graph.arguments[argument].name
+    named = graph.arguments[argument].label
     reached = [u for u in uses if argument in roots[u.value]]
     deciding = [u for u in reached if (u.kind == "guard") != (argument in slots)] or reached
     if not deciding:

@@ -21,7 +21,7 @@ def log_statistics(
         return
     for argument, value in zip(graph.arguments, inputs, strict=True):
         if isinstance(value, torch.Tensor):
-            _logger.debug("%s %s %s: %s", name, argument.kind, argument.name, describe(value))
+            _logger.debug("%s %s %s: %s", name, argument.kind, argument.label, describe(value))
     for index, value in enumerate(outputs):
         _logger.debug("%s output %d: %s", name, index, describe(value))
 
