@@ -281,66 +281,79 @@ def test_int8_throughout(packed: bool) -> None:
     check(out, weights @ v.double() * 2.0**-6)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_calls(seed: int) -> None:
-    """Any combination of layout, heads, lengths, mode, mask and pages gives the reference."""
-    random = Random(seed)
-    torch.manual_seed(seed)
-    batch, heads, size = random.randint(1, 3), random.choice([1, 2, 4]), random.choice([8, 16])
-    key_heads = random.choice([n for n in (1, 2, 4) if heads % n == 0])
-    rows, columns = random.randint(1, 5), random.randint(1, 9)
-    q, k, v = (
-        torch.randn(batch, n, tokens, size).half()
-        for n, tokens in ((heads, rows), (key_heads, columns), (key_heads, columns))
-    )
-    layout = random.choice(["BSH", "BNSD", "BSND", "TND", "NTD"])
-    keys = [random.randint(1, columns) for _ in range(batch)]
-    queries = [random.randint(1, rows) for _ in range(batch)]
-    mode = random.choice([None, 0, 1, 2, 3, 4])
-    before, after = random.randint(0, 4), random.randint(0, 4)
-    whole = torch.rand(rows, columns) < 0.3
+class RandomCall:
+    """A call with any combination of layout, heads, lengths, mode and mask."""
 
-    def shown(b: int, i: int, j: int) -> bool:
-        if i >= queries[b] or j >= keys[b]:
+    def __init__(self, seed: int) -> None:
+        random = Random(seed)
+        torch.manual_seed(seed)
+        self.batch, self.heads = random.randint(1, 3), random.choice([1, 2, 4])
+        self.key_heads = random.choice([n for n in (1, 2, 4) if self.heads % n == 0])
+        self.rows, self.columns = random.randint(1, 5), random.randint(1, 9)
+        size = random.choice([8, 16])
+        shapes = ((self.heads, self.rows), *[(self.key_heads, self.columns)] * 2)
+        self.q, self.k, self.v = (torch.randn(self.batch, *s, size).half() for s in shapes)
+        self.layout = random.choice(["BSH", "BNSD", "BSND", "TND", "NTD"])
+        self.keys = [random.randint(1, self.columns) for _ in range(self.batch)]
+        self.queries = [random.randint(1, self.rows) for _ in range(self.batch)]
+        self.mode = random.choice([None, 0, 1, 2, 3, 4])
+        self.before, self.after = random.randint(0, 4), random.randint(0, 4)
+        self.whole = torch.rand(self.rows, self.columns) < 0.3
+
+    def is_packed(self) -> bool:
+        return self.layout in ("TND", "NTD")
+
+    def shown(self, b: int, i: int, j: int) -> bool:
+        if i >= self.queries[b] or j >= self.keys[b]:
             return False
-        lag = keys[b] - queries[b]
+        lag = self.keys[b] - self.queries[b]
         return {
             None: True,
-            0: not whole[i, j] and -before <= j - i <= after,
-            1: not whole[i, j],
+            0: not self.whole[i, j] and -self.before <= j - i <= self.after,
+            1: not self.whole[i, j],
             2: j <= i,
             3: j <= i + lag,
-            4: -before <= j - i - lag <= after,
-        }[mode]
+            4: -self.before <= j - i - lag <= self.after,
+        }[self.mode]
 
-    expected = reference(q, k, v, 0.3, shown)[0]
-    named = {"num_heads": heads, "num_key_value_heads": key_heads, "scale": 0.3}
-    named |= {"sparse_mode": mode or 0, "pre_tokens": before, "next_tokens": after}
-    if mode is not None:
-        compressed = torch.ones(2048, 2048, dtype=torch.bool).triu(1)
-        named["atten_mask"] = whole if mode < 2 else compressed
-        if mode < 2 and rows == 1 and layout not in ("TND", "NTD"):
-            named["atten_mask"] = whole.expand(batch, 1, columns).contiguous()
-    is_packed = layout in ("TND", "NTD")
-    if is_packed:
-        parts = [
-            torch.cat([t[b, :, : n[b]] for b in range(batch)], 1)
-            for t, n in ((q, queries), (k, keys), (v, keys))
-        ]
-        given = [t.transpose(0, 1).contiguous() if layout == "TND" else t for t in parts]
-        lengths = [list(accumulate(n)) for n in (queries, keys)]
-    else:
-        given = [from_bnsd(t, layout) for t in (q, k, v)]
-        lengths = [queries, keys]
-    out = npu.npu_fused_infer_attention_score(
-        *given,
-        input_layout=layout,
-        actual_seq_lengths=lengths[0],
-        actual_seq_lengths_kv=lengths[1],
-        **named,
-    )[0]
-    if is_packed:
-        rows_of = torch.cat([expected[b, :, : queries[b]] for b in range(batch)], 1)
-        check(out, rows_of.transpose(0, 1) if layout == "TND" else rows_of)
-    else:
-        check(out, from_bnsd(expected, layout))
+    def mask(self) -> dict[str, Tensor]:
+        if self.mode is None:
+            return {}
+        if self.mode >= 2:
+            return {"atten_mask": torch.ones(2048, 2048, dtype=torch.bool).triu(1)}
+        is_row = self.rows == 1 and not self.is_packed()
+        rows = self.whole.expand(self.batch, 1, self.columns).contiguous()
+        return {"atten_mask": rows if is_row else self.whole}
+
+    def arranged(self, x: Tensor, lengths: list[int]) -> Tensor:
+        """``[batch, heads, tokens, head]`` in the call's layout, without padding when packed."""
+        if not self.is_packed():
+            return from_bnsd(x, self.layout)
+        joined = torch.cat([x[b, :, : lengths[b]] for b in range(self.batch)], 1)
+        return joined.transpose(0, 1).contiguous() if self.layout == "TND" else joined
+
+    def run(self) -> Tensor:
+        tensors = ((self.q, self.queries), (self.k, self.keys), (self.v, self.keys))
+        lengths = [self.queries, self.keys]
+        if self.is_packed():
+            lengths = [list(accumulate(n)) for n in lengths]
+        return npu.npu_fused_infer_attention_score(
+            *(self.arranged(t, n) for t, n in tensors),
+            input_layout=self.layout,
+            actual_seq_lengths=lengths[0],
+            actual_seq_lengths_kv=lengths[1],
+            num_heads=self.heads,
+            num_key_value_heads=self.key_heads,
+            scale=0.3,
+            sparse_mode=self.mode or 0,
+            pre_tokens=self.before,
+            next_tokens=self.after,
+            **self.mask(),
+        )[0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_calls(seed: int) -> None:
+    call = RandomCall(seed)
+    expected = reference(call.q, call.k, call.v, 0.3, call.shown)[0]
+    check(call.run(), call.arranged(expected, call.queries))
