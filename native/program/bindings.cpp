@@ -49,11 +49,6 @@ nb::list give_all(std::vector<Tensor> tensors) {
   return capsules;
 }
 
-std::string describe(const nb::python_error& error) {
-  const std::string type = nb::cast<std::string>(error.type().attr("__name__"));
-  return type + ": " + nb::cast<std::string>(nb::str(error.value()));
-}
-
 // function(capsules of the operands) -> capsules of the results, None for an undefined one.
 class PythonFunction final : public ForeignFunction {
 public:
@@ -67,7 +62,7 @@ public:
     try {
       return call_python(operands);
     } catch (const nb::python_error& error) {
-      throw std::runtime_error(describe(error));
+      throw std::runtime_error(runtime::describe(error));
     }
   }
 

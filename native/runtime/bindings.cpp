@@ -33,11 +33,6 @@ std::shared_ptr<Device> find_device(const std::string& name) {
   return known.device;
 }
 
-std::string describe(const nb::python_error& error) {
-  const std::string type = nb::cast<std::string>(error.type().attr("__name__"));
-  return type + ": " + nb::cast<std::string>(nb::str(error.value()));
-}
-
 // function(native stream: int). For callbacks between operators, and for tests.
 class PythonTask final : public Task {
 public:
@@ -52,13 +47,12 @@ public:
     try {
       function_(reinterpret_cast<std::uintptr_t>(native_stream));
     } catch (const nb::python_error& error) {
-      throw std::runtime_error(name_ + ": " + describe(error));
+      throw std::runtime_error(name_ + ": " + runtime::describe(error));
     }
   }
   std::string describe() const override { return name_; }
 
 private:
-  static std::string describe(const nb::python_error& error) { return runtime::describe(error); }
   nb::object function_;
   std::string name_;
 };
@@ -284,6 +278,11 @@ void bind_device(nb::module_& module) {
 }
 
 } // namespace
+
+std::string describe(const nb::python_error& error) {
+  const std::string type = nb::cast<std::string>(error.type().attr("__name__"));
+  return type + ": " + nb::cast<std::string>(nb::str(error.value()));
+}
 
 void add_device(const std::string& name, DeviceFactory factory) {
   devices()[name] = {std::move(factory), nullptr};

@@ -38,6 +38,9 @@ private:
   std::shared_ptr<Object> object_;
 };
 
+// "ValueError: what it says".
+std::string describe(const nanobind::python_error& error);
+
 void bind(nanobind::module_& module);
 
 } // namespace torchair::runtime

@@ -20,7 +20,7 @@ from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
 from torchair.backend_ge.host.call_routes import DispatcherRoute, ProxyRoute, PythonRoute
 from torchair.backend_ge.host.emission import Emitted, emit
 from torchair.backend_ge.host.lowered import Lowered, lower
-from torchair.backend_ge.host.planning import MemoryPlan, plan_memory
+from torchair.backend_ge.host.planning import plan_memory
 from torchair.backend_ge.host.proxy import Proxy, from_capsules, to_capsules
 from torchair.backend_ge.host.schedule import Schedule, schedule_of
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
@@ -81,16 +81,17 @@ class Program:
     """
 
     def __init__(self, trace: Trace, plan: bool = True) -> None:
-        self._trace = Trace(trace.inputs, trace.constants, list(trace.calls), trace.outputs)
         self._schedule = schedule_of(trace.calls)
         if self._schedule.n_streams > 1:
             _prepare_workers()
-        self._lowered = lower(trace)
-        _check_order(self._lowered, self._schedule)
-        self.routes = [_ROUTE_NAMES[type(call.route)] for call in self._lowered.calls]
-        self._plain = _Version(trace, self._lowered, emit(self._lowered, self._schedule))
+        lowered = lower(trace)
+        _check_order(lowered, self._schedule)
+        self.routes = [_ROUTE_NAMES[type(call.route)] for call in lowered.calls]
+        self._plain = _Version(trace, lowered, emit(lowered, self._schedule))
         self._planned: _Version | None = None
-        self._memory: MemoryPlan | None = None
+        copy = Trace(trace.inputs, trace.constants, list(trace.calls), trace.outputs)
+        self._to_plan = (copy, lowered) if plan else None  # given up with the plan
+        self._arena_bytes = self._max_live_bytes = 0
         self._n_inputs = len(trace.inputs)
         self._written_inputs = _written_inputs(trace)
         self._viewed_inputs: list[int] = []
@@ -115,12 +116,12 @@ class Program:
     @property
     def arena_bytes(self) -> int:
         """Size of the planned memory of one run; 0 before there is a plan."""
-        return 0 if self._memory is None else self._memory.places.arena_bytes
+        return self._arena_bytes
 
     @property
     def max_live_bytes(self) -> int:
         """The most that is alive at one time of what the arena holds."""
-        return 0 if self._memory is None else self._memory.max_live
+        return self._max_live_bytes
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Runs the program with the GIL released.
@@ -150,7 +151,7 @@ class Program:
         generator = torch.default_generator.get_state()
         try:
             with torch._C._AutoDispatchBelowADInplaceOrView(), self._planning:
-                if self._planned is None:
+                if self._to_plan is not None:
                     self._observe(to_capsules(list(inputs)))
         finally:
             torch.default_generator.set_state(generator)
@@ -179,7 +180,8 @@ class Program:
                 version = self._plain
             elif self._runs_before_plan == 0 and self._planning.acquire(blocking=False):
                 try:
-                    return self._observe(capsules)
+                    if self._to_plan is not None:
+                        return self._observe(capsules)
                 finally:
                     self._planning.release()
             elif self._runs_before_plan > 0:
@@ -199,14 +201,16 @@ class Program:
 
     def _observe(self, capsules: list[_native.Capsule]) -> list[_native.Capsule]:
         """A run from which memory is planned. The lock is held."""
+        assert self._to_plan is not None, "planned once"
         outputs, observations = self._plain.native.observe(capsules, self._plain.results)
-        self._runs_before_plan = -1
-        memory = plan_memory(self._trace, self._lowered, observations, self._schedule)
+        trace, lowered = self._to_plan
+        self._runs_before_plan, self._to_plan = -1, None
+        memory = plan_memory(trace, lowered, observations, self._schedule)
         if memory is not None:
-            planned = emit(memory.lowered, self._schedule, memory.places)
-            self._memory = memory
+            self._arena_bytes, self._max_live_bytes = memory.places.arena_bytes, memory.max_live
             self._viewed_inputs = memory.viewed_inputs
-            self._planned = _Version(self._trace, memory.lowered, planned)
+            emitted = emit(memory.lowered, self._schedule, memory.places)
+            self._planned = _Version(trace, memory.lowered, emitted)
         return outputs
 
     def _advance_versions(self, inputs: Sequence[torch.Tensor]) -> None:
