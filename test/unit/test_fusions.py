@@ -301,3 +301,22 @@ def test_choice_of_experts(normalized: bool, dynamic: bool, tmp_path: Any) -> No
 
     scores = torch.randn(6, 8)
     check(gate, (scores,), tmp_path, "MoeGatingTopKSoftmaxV2 Cast", dynamic=dynamic)
+
+
+def turn_pairs(x: Tensor) -> Tensor:
+    return torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+
+
+def turn_unbound_pairs(x: Tensor) -> Tensor:
+    even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    return torch.stack((-odd, even), dim=-1).flatten(-2)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("turn", [turn_pairs, turn_unbound_pairs])
+def test_rotary_embedding_of_pairs(turn: Any, dynamic: bool, tmp_path: Any) -> None:
+    def rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return x * cos + turn(x) * sin
+
+    inputs = (torch.randn(2, 4, 5, 16), torch.randn(2, 1, 5, 16), torch.randn(2, 1, 5, 16))
+    check(rotary, inputs, tmp_path, "RotaryPositionEmbedding", dynamic=dynamic)

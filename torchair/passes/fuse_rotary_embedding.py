@@ -8,10 +8,22 @@ from typing import ClassVar
 from xdsl.ir import SSAValue
 
 from torchair.ir import interned
-from torchair.ir.graph_pattern import Match, call, rewrites, static, value
+from torchair.ir.graph_pattern import (
+    Call,
+    Hole,
+    Match,
+    call,
+    one_of,
+    result,
+    rewrites,
+    static,
+    value,
+)
 from torchair.ir.rewrite import Pattern, Rewriter
 from torchair.passes.fusion_forms import (
     FLOATS,
+    INT64_MAX,
+    VIEWS,
     add,
     are_halves,
     create,
@@ -22,11 +34,24 @@ from torchair.passes.fusion_forms import (
 )
 from torchair.passes.rewrite_pass import PatternPass
 
+
+def _every_second(start: int) -> Call:
+    """Every second element along the last of four dimensions."""
+    return call("aten.slice.Tensor", value("x"), _LAST_OF_FOUR, start, INT64_MAX, 2)
+
+
+_LAST_OF_FOUR = static("", lambda dim: dim in (3, -1))
 _RANK = 4
 """Rank that the operator takes."""
 _COSINE, _SINE = value("cosine"), value("sine")
 _ROTATED = call("aten.cat", [call("aten.neg", value("high")), value("low")], static("dim"))
 _HALF = add(mul(value("x"), _COSINE), mul(_ROTATED, _SINE))
+
+_PAIRS = call(VIEWS, value("x"), Hole("pairs"))
+_EVEN = one_of(_every_second(0), call("aten.unbind.int", _PAIRS, -1))
+_ODD = one_of(_every_second(1), result(call("aten.unbind.int", _PAIRS, -1), 1))
+_TURNED_PAIRS = call(VIEWS, call("aten.stack", [call("aten.neg", _ODD), _EVEN], -1), Hole("size"))
+_INTERLEAVED = add(mul(value("x"), _COSINE), mul(_TURNED_PAIRS, _SINE))
 
 
 def _is_rotation(match: Match) -> bool:
@@ -51,10 +76,24 @@ def _fits(x: SSAValue, match: Match) -> bool:
     return all((shape_of(t) or (0,))[-1] == shape[-1] for t in tables)
 
 
+def _is_rotation_of_pairs(match: Match) -> bool:
+    pairs = match.get("pairs")
+    return (pairs is None or pairs[-1] == 2) and _fits(match["x"], match)
+
+
 @rewrites(_HALF, where=_is_rotation)
 def fuse_half_layout(match: Match, rewriter: Rewriter) -> None:
+    _fuse(match, "half", rewriter)
+
+
+@rewrites(_INTERLEAVED, where=_is_rotation_of_pairs)
+def fuse_interleaved_layout(match: Match, rewriter: Rewriter) -> None:
+    _fuse(match, "interleave", rewriter)
+
+
+def _fuse(match: Match, layout: str, rewriter: Rewriter) -> None:
     cosine, sine = (_widen(match[name], match, rewriter) for name in ("cosine", "sine"))
-    values = [match["x"], cosine, sine, "half"]
+    values = [match["x"], cosine, sine, layout]
     types = [match.root.results[0].type]
     fused = create(rewriter, "npu.npu_rotary_mul", values, types, match.root)
     rewriter.replace(match.root, fused.results)
@@ -87,4 +126,4 @@ class FuseRotaryEmbeddingPass(PatternPass):
 
     name = "fuse-rotary-embedding"
     numeric_class: ClassVar[str] = "approximates"
-    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_half_layout,)
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_half_layout, fuse_interleaved_layout)

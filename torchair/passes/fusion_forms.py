@@ -19,6 +19,8 @@ SPLITS = ("aten.split.Tensor", "aten.split", "aten.split_with_sizes", "aten.chun
 VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
 FLOATS = (interned.f32, interned.f16, interned.bf16)
 """Element types that GE's fused operators take."""
+INT64_MAX = 2**63 - 1
+"""What a slice says for "to the end"."""
 HALVES = (interned.f16, interned.bf16)
 
 

@@ -46,3 +46,20 @@ func.func @negative_other_direction(%x: tensor<2x4x3x16xf16>, %cos: tensor<2x1x3
   %6 = aten.add.Tensor(%4, %5) : (tensor<2x4x3x16xf16>, tensor<2x4x3x16xf16>) -> tensor<2x4x3x16xf16>
   func.return %6 : tensor<2x4x3x16xf16>
 }
+
+// -----
+
+// CHECK-LABEL: @interleaved_layout
+// CHECK-NEXT: npu.npu_rotary_mul(%x, %cos, %sin, rotary_mode = "interleave")
+// CHECK-NEXT: func.return
+func.func @interleaved_layout(%x: tensor<2x4x3x16xf16>, %cos: tensor<2x1x3x16xf16>, %sin: tensor<2x1x3x16xf16>) -> tensor<2x4x3x16xf16> {
+  %0 = aten.slice.Tensor(%x, dim = 3, start = 1, end = 9223372036854775807, step = 2) : (tensor<2x4x3x16xf16>) -> tensor<2x4x3x8xf16>
+  %1 = aten.neg(%0) : (tensor<2x4x3x8xf16>) -> tensor<2x4x3x8xf16>
+  %2 = aten.slice.Tensor(%x, dim = 3, start = 0, end = 9223372036854775807, step = 2) : (tensor<2x4x3x16xf16>) -> tensor<2x4x3x8xf16>
+  %3 = aten.stack([%1, %2], dim = -1) : (tensor<2x4x3x8xf16>, tensor<2x4x3x8xf16>) -> tensor<2x4x3x8x2xf16>
+  %4 = aten.view(%3, size = [2, 4, 3, 16]) : (tensor<2x4x3x8x2xf16>) -> tensor<2x4x3x16xf16>
+  %5 = aten.mul.Tensor(%x, %cos) : (tensor<2x4x3x16xf16>, tensor<2x1x3x16xf16>) -> tensor<2x4x3x16xf16>
+  %6 = aten.mul.Tensor(%4, %sin) : (tensor<2x4x3x16xf16>, tensor<2x1x3x16xf16>) -> tensor<2x4x3x16xf16>
+  %7 = aten.add.Tensor(%5, %6) : (tensor<2x4x3x16xf16>, tensor<2x4x3x16xf16>) -> tensor<2x4x3x16xf16>
+  func.return %7 : tensor<2x4x3x16xf16>
+}
