@@ -321,9 +321,9 @@ class RandomCall:
             return {}
         if self.mode >= 2:
             return {"atten_mask": torch.ones(2048, 2048, dtype=torch.bool).triu(1)}
-        is_row = self.rows == 1 and not self.is_packed()
-        rows = self.whole.expand(self.batch, 1, self.columns).contiguous()
-        return {"atten_mask": rows if is_row else self.whole}
+        if self.rows > 1 or self.is_packed():
+            return {"atten_mask": self.whole}
+        return {"atten_mask": self.whole.expand(self.batch, 1, self.columns).contiguous()}
 
     def arranged(self, x: Tensor, lengths: list[int]) -> Tensor:
         """``[batch, heads, tokens, head]`` in the call's layout, without padding when packed."""
