@@ -252,3 +252,17 @@ def test_snapshots_with_passes_compare_and_hash() -> None:
     assert one == two and hash(one) == hash(two)
     assert one.cache_identity() is None, "a pass of the user cannot be recognised elsewhere"
     assert config_with(insert_after={"dce": ["cse"]}).snapshot().cache_identity() is not None
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_view_folding_is_an_option(folded: bool, tmp_path: Path) -> None:
+    config = torchair.CompilerConfig()
+    config.experimental_config.enable_view_optimize = folded
+    config.debug.ir_dump.path = str(tmp_path)
+    backend = torchair.get_npu_backend(compiler_config=config)
+    torch._dynamo.reset()
+    x = torch.randn(4, 6)
+    found = torch.compile(lambda x: x.view(2, 12).view(3, 8).t().t() + 1, backend=backend)(x)
+    assert torch.equal(found, x.view(3, 8) + 1)
+    last = max(tmp_path.rglob("*.mlir")).read_text(encoding="utf-8")
+    assert (last.count("ge.Reshape"), last.count("ge.Transpose")) == ((1, 0) if folded else (2, 2))

@@ -77,7 +77,11 @@ def selected_passes(
 
 def max_autotune_passes(config: Snapshot) -> list[ModulePass]:
     """The passes of mode max-autotune, from the imported module to the ge module."""
-    return selected_passes(config, pipelines.MAX_AUTOTUNE, stream_options(config, "data"))
+    options = {
+        "canonicalize": {"views": config.experimental_config.enable_view_optimize},
+        **stream_options(config, "data"),
+    }
+    return selected_passes(config, pipelines.MAX_AUTOTUNE, options)
 
 
 def numeric_class(item: ModulePass) -> str:

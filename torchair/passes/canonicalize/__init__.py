@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torchair.ir.rewrite import Pattern
+from xdsl.dialects.builtin import ModuleOp
+
+from torchair.ir.rewrite import sweep
 from torchair.passes.canonicalize import arithmetic, casts, copies, symbolic, views
-from torchair.passes.rewrite_pass import PatternPass
+from torchair.passes.rewrite_pass import RewritePass
 
 PATTERNS = (
-    *views.PATTERNS,
     *copies.PATTERNS,
     *casts.PATTERNS,
     *arithmetic.PATTERNS,
@@ -19,7 +20,7 @@ PATTERNS = (
 
 
 @dataclass(frozen=True)
-class CanonicalizePass(PatternPass):
+class CanonicalizePass(RewritePass):
     """Removes operators that compute what is already there, and merges chains of views.
 
         %1 = aten._unsafe_view(%0, size = [2, 12])
@@ -28,9 +29,13 @@ class CanonicalizePass(PatternPass):
         use(%3)
 
     A copy stays when its source or the copy itself is written, or when it leaves the function.
+    Without `views`, views stay as they are.
     Numeric class: exact. Shown by: test/lit/passes/canonicalize.mlir
     """
 
     name = "canonicalize"
     numeric_class: ClassVar[str] = "exact"
-    patterns: ClassVar[tuple[Pattern, ...]] = PATTERNS
+    views: bool = True
+
+    def rewrite(self, module: ModuleOp) -> bool:
+        return sweep(module, (*views.PATTERNS, *PATTERNS) if self.views else PATTERNS)
