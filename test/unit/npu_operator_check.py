@@ -8,6 +8,9 @@ from typing import Any
 import torch
 
 import torchair
+from torchair.frontend.npu_operators import define_operators
+
+define_operators()  # where torchair was imported before torch, nothing else has
 
 
 def check_compiled(function: Callable[..., Any], *args: Any, dynamic: bool = True) -> Any:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 import torchair
+from torchair.frontend.npu_operators import define_operators
 
+define_operators()
 npu = torch.ops.npu
 COUNTS = (5, 12, 0)
 """Numbers of tokens; the first is compiled with symbolic sizes, the second reuses it."""
