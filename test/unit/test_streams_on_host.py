@@ -184,6 +184,26 @@ def test_random_models_in_scopes(seed: int, streams: str | int, mode: str) -> No
             assert_same([*compiled(*given), *given], [*f(*other), *other])
 
 
+@pytest.mark.parametrize("mode", ["max-autotune", "reduce-overhead"])
+def test_symbolic_sizes_in_scopes(mode: str) -> None:
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        with scope.npu_stream_switch("side"):
+            rows = x.shape[0] * 2
+            z = torch.cat([x, x]).reshape(rows, -1)
+        w = y.expand(rows, y.shape[0])
+        return z.sum(1) + w.sum(1)
+
+    config = torchair.CompilerConfig()
+    config.mode = mode
+    torch._dynamo.reset()
+    backend = torchair.get_npu_backend(compiler_config=config)
+    compiled = torch.compile(f, backend=backend, fullgraph=True, dynamic=True)
+    with torch.no_grad():
+        for rows, columns in ((3, 4), (5, 7), (3, 4)):
+            x, y = torch.randn(rows, columns), torch.randn(columns)
+            assert torch.equal(compiled(x, y), f(x, y))
+
+
 @pytest.mark.parametrize("streams", ["auto", 2])
 def test_automatic_streams_on_a_model(streams: str | int) -> None:
     layers = torch.nn.ModuleList([torch.nn.Linear(256, 256) for _ in range(8)]).eval()

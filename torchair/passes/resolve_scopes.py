@@ -20,6 +20,7 @@ from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
+from torchair.passes.scheduling.tasks import is_size
 
 _MARKERS = ("air.", "streams.")
 CURRENT_STREAM = 0
@@ -96,7 +97,7 @@ class _Resolution:
             self._erase(op)
 
     def _place(self, op: Operation) -> None:
-        if not op.has_trait(IsTerminator):
+        if not op.has_trait(IsTerminator) and not is_size(op):
             for key, value in self.current.items():
                 op.attributes.setdefault(key, value)
         self.labels.add(label_of(op))

@@ -9,6 +9,7 @@ change nothing. A graph break inside a scope is an error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
 import torch
@@ -65,16 +66,20 @@ def npu_stream_switch(
     )
 
 
-def npu_wait_tensor(self: torch.Tensor, dependency: torch.Tensor) -> torch.Tensor:
+def npu_wait_tensor(
+    self: torch.Tensor, dependency: torch.Tensor | Sequence[torch.Tensor]
+) -> torch.Tensor:
     """``self``, available only when ``dependency`` has been computed.
 
     Use the returned tensor: what reads it waits. Gradients flow to ``self``.
 
     Args:
         self: any tensor.
-        dependency: a tensor of any shape and dtype, computed on any stream.
+        dependency: a tensor of any shape and dtype, computed on any stream, or several.
     """
-    return torch.ops.air.wait_tensor(self, dependency)
+    for item in dependency if isinstance(dependency, list | tuple) else (dependency,):
+        self = torch.ops.air.wait_tensor(self, item)
+    return self
 
 
 def super_kernel(scope: str, options: str = "") -> Scope:

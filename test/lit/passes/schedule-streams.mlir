@@ -83,3 +83,19 @@ func.func @write_after_read(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf3
   %1 = aten.copy_(%x, %y) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   func.return %0 : tensor<4xf32>
 }
+
+// -----
+
+// Sizes are the host's business: no stream waits for one.
+// USER-LABEL: func.func @sizes_need_no_events
+// USER: aten.exp(%x) :
+// USER-NEXT: aten.sym_size.int(%x, dim = 0) :
+// USER-NEXT: stream.wait %0 {stream.label = "side", stream.index = 1 : i64}
+// USER-NEXT: aten.expand(%y, size = [%s]) {stream.label = "side", stream.index = 1 : i64}
+// CHECK-LABEL: func.func @sizes_need_no_events
+func.func @sizes_need_no_events(%x: tensor<?xf32>, %y: tensor<1xf32>) -> (tensor<?xf32>, tensor<?xf32>) {
+  %0 = aten.exp(%x) : (tensor<?xf32>) -> tensor<?xf32>
+  %s = aten.sym_size.int(%x, dim = 0) : (tensor<?xf32>) -> i64
+  %1 = aten.expand(%y, size = [%s]) {stream.label = "side"} : (tensor<1xf32>, i64) -> tensor<?xf32>
+  func.return %0, %1 : tensor<?xf32>, tensor<?xf32>
+}

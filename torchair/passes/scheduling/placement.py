@@ -135,13 +135,23 @@ class _ProblemBuilder:
         self.fixed = [-1] * len(times)
         self._fix_labels()
         self.least = len(labels) + self._fix_collectives()
+        self.uses = self._all_uses()
         self.opening = self._opening_tasks()
         self.before = self._waits_that_take_time()
+
+    def _all_uses(self) -> list[list[int]]:
+        """What must be over before each task, and what only the block must have before it."""
+        if not self.graph.sizes:
+            return self.graph.before
+        found = [list(earlier) for earlier in self.graph.before]
+        for source, task in self.graph.sizes:
+            found[task].append(source)
+        return found
 
     def _opening_tasks(self) -> list[int]:
         end = len(self.times) - 1
         found: set[int] = set()
-        for task, earlier in enumerate(self.graph.before):
+        for task, earlier in enumerate(self.uses):
             is_free = self.times[task] == 0.0 and task != end and self.fixed[task] <= 0
             if is_free and found.issuperset(earlier):
                 found.add(task)
@@ -153,7 +163,7 @@ class _ProblemBuilder:
         dropped = set(self.opening)
         found = [
             [s for s in earlier if s not in dropped] if dropped else earlier
-            for earlier in self.graph.before
+            for earlier in self.uses
         ]
         used = bytearray(len(found))
         for earlier in found:

@@ -32,12 +32,15 @@ class TaskGraph:
         before: for each, the earlier operations that must be over when it starts.
         kinds: why, for pairs (earlier, later) that are not a plain use of a result.
         ordered: pairs that events of the module order, which need not be uses at all.
+        sizes: pairs of which the first or the second only computes with sizes. The host does that
+            before anything runs, so no stream waits for it; the block still has them in order.
     """
 
     ops: list[Operation] = field(default_factory=list[Operation])
     before: list[list[int]] = field(default_factory=list[list[int]])
     kinds: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
     ordered: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    sizes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def require(self, earlier: int, later: int, kind: str) -> None:
         """Add an order that is no plain use."""
@@ -58,6 +61,7 @@ def read_tasks(block: Block) -> TaskGraph:
     graph = TaskGraph()
     index: dict[Operation, int] = {}
     impure: list[int] = []
+    sizes: set[int] = set()
     events = _Events(graph)
     ops, before = graph.ops, graph.before
     for op in iter_ops(block):
@@ -68,9 +72,15 @@ def read_tasks(block: Block) -> TaskGraph:
         index[op] = number
         ops.append(op)
         producers = [value.owner for value in operands_of(op)]
-        before.append(
-            list(dict.fromkeys([index[p] for p in producers if isinstance(p, Operation)]))
-        )
+        earlier = list(dict.fromkeys([index[p] for p in producers if isinstance(p, Operation)]))
+        before.append(earlier)
+        if is_size(op):
+            sizes.add(number)
+            graph.sizes += [(source, number) for source in earlier]
+            earlier.clear()
+        elif sizes and not sizes.isdisjoint(earlier):
+            graph.sizes += [(source, number) for source in earlier if source in sizes]
+            earlier[:] = [source for source in earlier if source not in sizes]
         events.issue(number, op)
         if (isinstance(op, CallOp) and not op.schema.pure) or _is_named_collective(op):
             impure.append(number)
@@ -102,6 +112,14 @@ class _Events:
             for source in self.pending.pop(label, ()):
                 self.graph.ordered.append((source, number))
         self.last[label] = number
+
+
+_SIZES = ("sym.", "aten.sym_")
+
+
+def is_size(op: Operation) -> bool:
+    """Whether an operation computes with sizes only, which the host does."""
+    return op.name.startswith(_SIZES)
 
 
 # ---------------------------------------------------------------- effects
@@ -174,6 +192,8 @@ def _order_memory(graph: TaskGraph, writers: dict[int, list[SSAValue]]) -> None:
     readers: dict[SSAValue, list[int]] = {}
     last_write: dict[SSAValue, int] = {}
     for number, op in enumerate(graph.ops):
+        if is_size(op):
+            continue
         mine = {roots.get(value, value) for value in writers.get(number, ())}
         for root in {roots.get(value, value) for value in operands_of(op)} & written:
             if root in last_write:
