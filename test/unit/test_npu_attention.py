@@ -253,3 +253,27 @@ def test_refusals() -> None:
         npu.npu_incre_flash_attention(q[:2, :1], pages, pages, block_table=table, num_heads=2)
     with pytest.raises(TorchairError, match="layout XYZ"):
         npu.npu_fused_infer_attention_score(q, k, v, num_heads=2, input_layout="XYZ")
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+def test_scores_larger_than_what_is_held_at_once(key_heads: int) -> None:
+    shapes = ((1, 4, 2100, 8), (1, key_heads, 4200, 8), (1, key_heads, 4200, 8), (1, 4, 2100, 1))
+    q, k, v, shift = tensors(torch.float16, *shapes)
+    shift = shift.expand(1, 4, 2100, 4200)
+    out, lse = npu.npu_fused_infer_attention_score(
+        q,
+        k,
+        v,
+        pse_shift=shift,
+        num_heads=4,
+        num_key_value_heads=key_heads,
+        input_layout="BNSD",
+        scale=0.4,
+        softmax_lse_flag=True,
+    )
+    k, v = (t.repeat_interleave(4 // key_heads, 1).float() for t in (k, v))
+    exact = torch.nn.functional.scaled_dot_product_attention(q.float(), k, v, scale=0.4)
+    torch.testing.assert_close(out.float(), exact, rtol=2e-3, atol=2e-3)
+    rows = slice(0, 2100, 700)
+    scores = q[:, :, rows].float() @ k.mT * 0.4 + shift[:, :, rows].float()
+    torch.testing.assert_close(lse[:, :, rows, 0], scores.logsumexp(-1), rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ that see no token give zeros, and infinity as log-sum-exp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ from torchair.backend_ge.host.kernels.npu_quantization_values import dequant_fac
 from torchair.backend_ge.host.kernels.registry import ints, kernel, torch_dtype
 from torchair.backend_ge.host.narrow_types import quantized
 from torchair.errors import EngineError
+
+_LARGEST_SCORES = 1 << 25
+"""Scores that are held at once: 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ def fused_infer_attention_score(
         q = torch.cat([q, rope], -1)
     tokens = _query_tokens(q, source, given)
     shown = visible(tokens, side.tokens, given.masking())
-    found = weigh(_scores(q, k, given), side.value, shown, given.learnable_sink, _factors(given))
+    found = _by_heads(q, k, side.value, shown, given)
     out = _quantized_output(found.output, given.quant_scale2, given.quant_offset2)
     if out is None:
         out = found.output.to(_result_dtype(query, given.query_rope, given.out_dtype))
@@ -187,6 +190,31 @@ def fused_infer_attention_score(
         return attention, found.total.new_empty(0)
     lse = found.log_sum_exp()
     return attention, (lse[0].transpose(0, 1) if source in layouts.PACKED else lse).contiguous()
+
+
+def _by_heads(q: Tensor, k: Tensor, v: Tensor, shown: Tensor | None, given: Inference) -> Weighted:
+    """Attention of as many heads at a time as ``_LARGEST_SCORES`` allows."""
+    groups = q.shape[1] // k.shape[1]
+    unit = 1 if k.shape[1] == 1 else groups
+    per_unit = max(1, unit * q.shape[0] * q.shape[2] * k.shape[2])
+    step = max(1, _LARGEST_SCORES // per_unit) * unit
+    parts: list[Weighted] = []
+    for start in range(0, q.shape[1], step):
+        heads = slice(start, start + step)
+        keys = slice(start // groups, -(-(start + step) // groups))
+        some = replace(given, pse_shift=_heads_of(given.pse_shift, heads))
+        sink = None if given.learnable_sink is None else given.learnable_sink[heads]
+        scores = _scores(q[:, heads], k[:, keys], some)
+        parts.append(weigh(scores, v[:, keys], _heads_of(shown, heads), sink, _factors(given)))
+    if len(parts) == 1:
+        return parts[0]
+    rows = [[p.output for p in parts], [p.maximum for p in parts], [p.total for p in parts]]
+    return Weighted(*(torch.cat(row, 1) for row in rows))
+
+
+def _heads_of(tensor: Tensor | None, heads: slice) -> Tensor | None:
+    """Some heads of ``[batch, heads or 1, ...]``."""
+    return tensor if tensor is None or tensor.shape[1] == 1 else tensor[:, heads]
 
 
 def _scores(q: Tensor, k: Tensor, given: Inference) -> Tensor:
