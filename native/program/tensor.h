@@ -16,18 +16,20 @@ struct Layout {
   std::vector<std::int64_t> strides = {};
 };
 
-// Whether a tensor is of the CPU and has this layout.
+// Whether a tensor is of the CPU, has strides, and has this layout.
 inline bool has_layout(TensorHandle tensor, const Layout& layout) {
   const CShim& torch = cshim();
   std::int32_t dtype = 0;
   std::int32_t device = 0;
+  std::int32_t kind = 0;
   std::int64_t n_dims = 0;
   std::int64_t* sizes = nullptr;
   std::int64_t* strides = nullptr;
   check(torch.get_dtype(tensor, &dtype));
   check(torch.get_device_type(tensor, &device));
+  check(torch.get_layout(tensor, &kind));
   check(torch.get_dim(tensor, &n_dims));
-  if (dtype != layout.dtype || device != torch.cpu ||
+  if (dtype != layout.dtype || device != torch.cpu || kind != torch.strided ||
       static_cast<std::size_t>(n_dims) != layout.sizes.size())
     return false;
   check(torch.get_sizes(tensor, &sizes));

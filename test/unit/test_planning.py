@@ -141,12 +141,33 @@ def test_views_are_made_once():
     ]
 
 
+def test_views_of_a_written_input_are_made_once():
+    def body(cache, x):
+        written = aten.index_copy_.default(cache, 0, torch.tensor([1, 3]), x)
+        return aten.mm.default(x, written.t()[:, 1:]) * 2
+
+    program = planned(body, torch.randn(5, 6), torch.randn(2, 6))
+    assert program.instructions == [
+        *("aten.index_copy_.default", "aten.mm.default", "aten.mul.Tensor")
+    ]
+
+
 def test_another_layout_runs_unplanned():
     trace, _ = record(lambda x: (x.cos() + 1).sin(), [X])
     program = Program(trace)
     for tensor in (X, X, X, X.t(), X.double(), X[:2], X[:, ::2], X):
         assert_identical(program.run([tensor])[0], (tensor.cos() + 1).sin())
     assert program.is_planned
+
+
+def test_sparse_inputs_run_unplanned():
+    trace, _ = record(lambda x: aten.add.Tensor(x, x) * 2, [X])
+    program = Program(trace)
+    for _ in range(3):
+        program.run([X])
+    assert program.is_planned
+    found = program.run([X.to_sparse()])[0]
+    assert found.is_sparse and torch.equal(found.to_dense(), X * 4)
 
 
 def test_moved_inputs_move_their_views():

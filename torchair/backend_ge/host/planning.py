@@ -1,8 +1,8 @@
 """Plans the memory of a program from what its values were in one run.
 
-A new value that only other calls read gets a place in the arena, and its call writes there. Views of
-such values, of inputs and of constants are made once. Everything else stays as it is: outputs, what
-shares memory with them, values whose shape depends on data, and what Python code may keep.
+A new value that only other calls read gets a place in the arena, and its call writes there. Views
+of such values, of inputs and of constants are made once. Everything else stays as it is: outputs,
+what shares memory with them, values whose shape depends on data, and what Python code may keep.
 """
 
 from __future__ import annotations
@@ -60,13 +60,17 @@ class Fact:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a tensor over the same memory is the same: complex ones may be conjugates."""
-        return self.bytes > 0 and self.layout[0] not in _complex_dtypes()
+        """Whether a tensor over the same memory is the same.
+
+        Complex ones may be conjugates, and quantised ones have more than their elements.
+        """
+        return self.bytes > 0 and self.layout[0] in _plain_dtypes()
 
 
 @functools.cache
-def _complex_dtypes() -> frozenset[int]:
-    names = ("complex32", "complex64", "complex128")
+def _plain_dtypes() -> frozenset[int]:
+    names = ("bool", "uint8", "int8", "int16", "int32", "int64")
+    names += ("float16", "bfloat16", "float32", "float64")
     return frozenset(_native.torch_enumerator(f"aoti_torch_dtype_{name}") for name in names)
 
 
@@ -204,6 +208,7 @@ def _decide(trace: Trace, lowered: Lowered, facts: _Facts) -> _Decisions:
             continue
         if any(not _may_have_a_place(value, facts) for value in results):
             continue
+        known.update(value for value in results if _is_an_operand(value, call, facts, known))
         if _is_placed_view(traced, call, results, facts, known):
             decisions.rewrites.dropped.add(call.index)
             decisions.placed.update(results)
@@ -235,6 +240,16 @@ def _is_placed_view(
         return False
     (base,) = call.operands
     return base in known and all(facts.root[value] == facts.root[base] for value in results)
+
+
+def _is_an_operand(value: int, call: LoweredCall, facts: _Facts, known: set[int]) -> bool:
+    """Whether a result is an operand once more, written or not, whose place is known."""
+    return any(
+        operand in known
+        and facts.root[operand] == facts.root[value]
+        and facts.of[operand] == facts.of[value]
+        for operand in call.operands
+    )
 
 
 def _is_whole(value: int, facts: _Facts) -> bool:
