@@ -29,6 +29,7 @@ _EXPORTS = {
     "report": "torchair.frontend.schedule_report",
     "timeline": "torchair.frontend.timeline",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
+    "register_replacement": "torchair.frontend.replacement",
     "register_update_slots": "torchair.frontend.reduce_overhead",
     "reset": "torchair.frontend.reduce_overhead",
 }
@@ -36,7 +37,7 @@ _MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "ops", "sco
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
 __all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
-__all__ += ["register_update_slots", "reset"]  # pyright: ignore
+__all__ += ["register_replacement", "register_update_slots", "reset"]  # pyright: ignore
 __all__ += ["bisect", "explain"]  # pyright: ignore
 __all__ += ["report", "timeline"]  # pyright: ignore
 

@@ -22,6 +22,7 @@ from torchair.frontend.artifacts import StageDump
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.pass_control import max_autotune_passes
+from torchair.frontend.replacement_selection import statistics_of
 from torchair.frontend.report import CompileReport
 from torchair.frontend.stream_options import stream_target
 from torchair.ir.conversion import argument_attributes
@@ -133,6 +134,7 @@ def _run_pipeline(
     report.stages += run_passes(
         make_context(), module, passes, verify=config.debug.verify, observer=observe
     )
+    report.replacements = statistics_of(passes)
 
 
 class StageClock:

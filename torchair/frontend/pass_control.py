@@ -18,6 +18,7 @@ from xdsl.passes import ModulePass
 from torchair.config import Snapshot
 from torchair.errors import ConfigError
 from torchair.frontend.pass_control_switches import switched_off
+from torchair.frontend.replacement_selection import prepared_alike, with_replacements
 from torchair.frontend.stream_options import stream_options
 from torchair.passes import ALL_PASSES, pipelines
 
@@ -61,7 +62,7 @@ def selected_passes(
             raise _missing("passes.order", required)
         if required in order and required not in names:
             _require_known(required, names, "passes.order")
-    places = _labelled(pipelines.build(tuple(order), options))
+    places = _labelled(with_replacements(pipelines.build(tuple(order), options)))
     off = switched_off(config, [place.item.name for place in places])
     for name in (*off, *config.passes.drop):
         option = "passes.drop" if name in config.passes.drop else "a fusion switch"
@@ -70,7 +71,7 @@ def selected_passes(
             raise _missing(option, name)
     taken_out = {*off, *config.passes.drop}
     kept = [p for p in places if not any(p.is_named(name) for name in taken_out)]
-    passes = _with_insertions(kept, config, _labels(places))
+    passes = prepared_alike(_with_insertions(kept, config, _labels(places)), config)
     exact_only = config.numerics == "eager"
     return [item for item in passes if not exact_only or numeric_class(item) == "exact"]
 

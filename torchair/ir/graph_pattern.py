@@ -340,8 +340,11 @@ def _match_all(pairs: list[_Pair], match: Match, op: CallOp | None) -> Iterator[
     for _ in match_value(pattern, found, match):
         is_missed = False
         yield from _match_all(rest, match, op)
-    if is_missed and op is not None:
+    if is_missed and op is not None and match.explains:
         match.missed(pattern, found, op, parameter)
+        for _ in _match_all(rest, match, op):  # the rest counts as far as it matches
+            match.missed(pattern, found, op, parameter)
+            break
 
 
 def match_outputs(

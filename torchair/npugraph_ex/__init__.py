@@ -14,10 +14,12 @@ _EXPORTS = {
     "compile_fx": ("torchair.frontend.npugraph_ex", "compile_fx"),
     "get_compiler": ("torchair.frontend.npugraph_ex", "get_compiler"),
     "get_npu_backend": ("torchair.frontend.npugraph_ex", "get_npu_backend"),
+    "register_replacement": ("torchair.frontend.replacement", "register_replacement"),
     "logger": ("torchair.core.utils", "logger"),
 }
 
-__all__ = ["CompilerConfig", "compile_fx", "get_compiler", "get_npu_backend", "logger"]  # pyright: ignore
+__all__ = ["CompilerConfig", "compile_fx", "get_compiler", "get_npu_backend"]  # pyright: ignore
+__all__ += ["logger", "register_replacement"]  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:
