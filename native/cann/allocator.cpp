@@ -113,6 +113,11 @@ std::size_t CachingAllocator::bytes_reserved() const {
   return reserved_;
 }
 
+void CachingAllocator::trim() noexcept {
+  const std::lock_guard lock(mutex_);
+  release_unused();
+}
+
 bool CachingAllocator::owns(const void* address) const {
   const std::lock_guard lock(mutex_);
   return used_.contains(const_cast<void*>(address));

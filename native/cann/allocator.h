@@ -35,6 +35,8 @@ public:
   std::size_t bytes_reserved() const override;
   std::size_t bytes_in_use() const;
   bool owns(const void* address) const; // given out and not freed
+  // Gives back what is not in use; the stream must be idle.
+  void trim() noexcept;
   std::size_t bytes_peak() const;
 
 private:

@@ -206,6 +206,7 @@ void Engine::close() noexcept {
   end_dump();
   session_.reset();
   acl_->report(acl_->call().aclrtDestroyStream(stream_), "aclrtDestroyStream");
+  allocator_->trim(); // GE may still hold the allocator
   allocator_.reset();
   use_ = {};
 }

@@ -82,7 +82,7 @@ public:
 
   // The stream and the memory for tensors that are on the host: copied in, run, copied out.
   Handle stream() const noexcept { return stream_; }
-  const std::shared_ptr<Allocator>& allocator() const noexcept { return allocator_; }
+  std::shared_ptr<Allocator> allocator() const noexcept { return allocator_; }
   std::mutex& stream_mutex() noexcept { return stream_mutex_; }
 
   const std::shared_ptr<const Acl>& acl() const noexcept { return acl_; }
@@ -105,7 +105,7 @@ private:
   std::shared_ptr<const Acl> acl_;
   Handle stream_ = nullptr;
   std::mutex stream_mutex_;
-  std::shared_ptr<Allocator> allocator_;
+  std::shared_ptr<CachingAllocator> allocator_;
   std::unique_ptr<GeSession> session_;
   const char* route_ = "";
   pid_t process_;

@@ -74,7 +74,7 @@ def build_core() -> Path:
         unfinished = folder / f"{CORE_LIBRARY}.{os.getpid()}"
         cxx = compiler()
         assert cxx is not None, "tests without a compiler are skipped"
-        command = [cxx, *FLAGS, *_sanitizer(), "-shared", f"-Wl,-soname,{CORE_LIBRARY}", "-pthread"]
+        command = [cxx, *FLAGS, *_sanitizer(), "-shared", "-pthread"]
         _run([*command, "-o", str(unfinished), *sources])
         unfinished.rename(target)
     return target
@@ -118,7 +118,7 @@ def build(
 
     Args:
         release: one of ``layout.RELEASES``.
-        folder: an existing folder; the libraries find each other there.
+        folder: an existing folder, where they must stay.
         hide: symbols to leave out.
         without: libraries to leave out.
 
@@ -137,7 +137,8 @@ def build(
         symbols = [symbol for symbol in libraries[name] if symbol not in hidden]
         source.write_text(_assembly(symbols, known), encoding="utf-8")
         needed = [str(folder / n) for n in NEEDED.get(name, ()) if n in libraries]
-        command = [cxx, "-shared", "-nostartfiles", f"-Wl,-soname,{name}", "-Wl,-rpath,$ORIGIN"]
+        # No soname: the libraries name each other by path, so that a process can load several.
+        command = [cxx, "-shared", "-nostartfiles"]
         inputs = [str(source), "-Wl,--no-as-needed", *needed, str(core)]
         _run([*command, "-nodefaultlibs", "-o", str(folder / name), *inputs])
         source.unlink()

@@ -52,7 +52,7 @@ class Breach(AssertionError):
 
 
 class FakeCann:
-    """The loaded fake of one release; there can be one in a process.
+    """The loaded fake of one release.
 
     Args:
         folder: where its libraries are.

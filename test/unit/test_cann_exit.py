@@ -29,9 +29,8 @@ assert torch.equal(graph.run([x])[0], x)
 """
 
 TAILS = {
-    "by itself": "",
-    "while graphs and outputs are held by globals": "kept = [graph, graph.run([x])]",
-    "by sys.exit in a thread that waits": """
+    "by itself, with results alive": "kept = [graph, graph.run([x])]",
+    "while a thread waits for the device": """
 fake.set_delay(300)
 threading.Thread(target=lambda: graph.run([x]), daemon=True).start()
 time.sleep(0.1)
@@ -45,14 +44,6 @@ if child == 0:
         os._exit(7 if "parent of this forked process" in str(error) else 1)
     os._exit(1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert torch.equal(graph.run([x])[0], x)
-""",
-    "after a child that ended on its own": """
-import multiprocessing
-child = multiprocessing.get_context("fork").Process(target=lambda: None)
-child.start()
-child.join()
-assert child.exitcode == 0
 assert torch.equal(graph.run([x])[0], x)
 """,
 }

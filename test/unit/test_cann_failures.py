@@ -122,8 +122,9 @@ def test_failures_of_cleaning_up_are_printed(
         process.close()
         printed = capfd.readouterr().err
         assert function.split(".")[-1] in printed and "torchair:" in printed
-        with pytest.raises(Breach):  # it was called, and failed: so something is left
-            loaded.check()
+        if function != "Session.UnregisterExternalAllocator":  # the session's end does it, too
+            with pytest.raises(Breach):  # it was called, and failed: so something is left
+                loaded.check()
         loaded.reset()
 
 

@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from fake_cann import layout
 from fake_cann.build import build, build_core, compiler, exported, implemented
+from fake_cann.device import FakeCann
+from fake_cann.fixtures import compile_text, engine_on, unary_graph
 
 from torchair import _native
 from torchair.backend_ge.cann import libraries
@@ -82,7 +86,11 @@ def test_library_that_is_damaged(tmp_path: Path) -> None:
     ("hidden", "without", "purpose"),
     [
         ("aclrtMalloc", (), "to use the device"),
-        ("_ZN2ge7Session12CompileGraphEj", ("libge_runtime_wrapper.so",), "through ge::Session"),
+        (
+            "_ZN2ge7Session12CompileGraphEj",
+            ("libge_runtime_wrapper.so",),
+            "to run graphs through ge::Session",
+        ),
         ("_ZN2ge6Tensor11SetDataTypeERKNS_8DataTypeE", (), "to run graphs"),
     ],
 )
@@ -103,25 +111,18 @@ def test_capture_needs_its_functions(tmp_path: Path) -> None:
     assert refusal(tmp_path, OPEN) == "", "graphs of GE do not need them"
 
 
-WORKS = """
-import sys, torch
-from pathlib import Path
-from fake_cann.device import FakeCann
-from fake_cann.fixtures import compile_text, unary_graph
-from torchair.backend_ge.cann import process
-folder = Path({folder!r})
-fake = FakeCann(folder, folder / "libfake_cann.so")
-for shape in ("2x3", "?x3"):
-    x = torch.randn(2, 3)
-    graph = compile_text(unary_graph("Neg", shape))
-    assert torch.equal(graph.run([x])[0], -x)
-    print("route", graph.route)
-del graph
-process.close()
-if {checked}:
-    fake.check()
-assert not fake.lines("breaches")
-"""
+def run_on(folder: Path, monkeypatch: pytest.MonkeyPatch, **layout_options: Any) -> list[str]:
+    """The route of a static and of a dynamic graph that run on a fake of its own."""
+    fake = FakeCann(folder, build(folder=folder, **layout_options))
+    routes: list[str] = []
+    with engine_on(fake, "auto", monkeypatch):
+        for shape in ("2x3", "?x3"):
+            x = torch.randn(2, 3)
+            graph = compile_text(unary_graph("Neg", shape))
+            torch.testing.assert_close(graph.run([x]), [-x])
+            routes.append(graph.route)
+        del graph
+    return routes
 
 
 @needs_compiler
@@ -131,20 +132,24 @@ assert not fake.lines("breaches")
         ("8.5.0", (), "session"),
         ("9.0.0", (), "session"),
         ("9.1.0", ("libascendcl.so",), "wrapper"),
+        ("9.1.0", ("libge_runtime_wrapper.so", "libgraph_wrapper.so"), "session"),
     ],
 )
-def test_releases(release: str, without: tuple[str, ...], route: str, tmp_path: Path) -> None:
-    build(release, tmp_path, without=without)
-    printed = run_script(WORKS.format(folder=str(tmp_path), checked=True), tmp_path)
-    assert printed.split() == ["route", route] * 2
+def test_releases(
+    release: str,
+    without: tuple[str, ...],
+    route: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run_on(tmp_path, monkeypatch, release=release, without=without) == [route] * 2
 
 
 @needs_compiler
-def test_optional_functions_may_be_missing(tmp_path: Path) -> None:
+def test_optional_functions_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     optional = [name for name, required in _native.cann_symbols() if not required]
     assert "aclmdlRIGetId" in optional
-    build("8.5.0", tmp_path, hide=optional)
-    assert "route session" in run_script(WORKS.format(folder=str(tmp_path), checked=True), tmp_path)
+    assert run_on(tmp_path, monkeypatch, release="8.5.0", hide=optional) == ["session"] * 2
 
 
 # ---------------------------------------------------------------- tables

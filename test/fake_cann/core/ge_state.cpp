@@ -105,6 +105,7 @@ std::uint64_t create_session(const PlainOptions& options) {
 }
 
 void destroy_session(std::uint64_t session) {
+  std::map<const void*, std::shared_ptr<Allocator>> last; // destroyed without the lock
   const Lock lock = locked();
   ge_enter("Session.~Session", true);
   const auto found = ge_state().sessions.find(session);
@@ -120,6 +121,8 @@ void destroy_session(std::uint64_t session) {
     ge_breach("a session is destroyed before " + std::to_string(ge_state().tensors) +
               " of the tensors that GE made");
   ge_state().sessions.erase(found);
+  if (ge_state().sessions.empty())
+    last = std::exchange(ge_state().allocators, {});
 }
 
 Status add_graph(std::uint64_t session, std::uint32_t id, const Graph& graph,
