@@ -102,6 +102,55 @@ def test_all_to_all() -> None:
     assert torch.equal(moved, X1)
 
 
+def eights(*shape: int) -> Tensor:
+    return halves(*shape).to(torch.float8_e4m3fn)
+
+
+def test_quantised_all_to_all() -> None:
+    x1, x2, rows, columns = eights(6, 16), eights(16, 8), torch.rand(6), torch.rand(8)
+    exact = x1.double() @ x2.double() * rows.double()[:, None] * columns.double()
+    out = check_compiled(
+        lambda a, b, r, c: npu.npu_quant_matmul_all_to_all(a, b, "group", 1, None, r, c),
+        x1,
+        x2,
+        rows,
+        columns,
+        dynamic=False,
+    )
+    close(out, exact)
+    found, moved = check_compiled(
+        lambda a, b, r, c: npu.npu_all_to_all_quant_matmul(
+            a, b, "group", 1, x1_scale=r, x2_scale=c, y_dtype=15
+        ),
+        x1,
+        x2,
+        rows,
+        columns,
+        dynamic=False,
+    )
+    torch.testing.assert_close(found.double(), exact, rtol=2e-2, atol=2e-2)
+    assert found.dtype == torch.bfloat16 and torch.equal(moved.float(), x1.float())
+
+
+@pytest.mark.parametrize("name", ["npu_alltoallv_quant_gmm", "npu_quant_gmm_alltoallv"])
+def test_quantised_grouped_all_to_all(name: str) -> None:
+    x, weight, shared = eights(6, 16), eights(3, 16, 8), eights(4, 16)
+    scales = [torch.tensor([value]) for value in (0.5, 0.25, 0.125, 2.0)]
+
+    def function(x: Tensor, w: Tensor, y: Tensor, z: Tensor, *s: Tensor) -> Any:
+        named = {"mm_x": y, "mm_weight": z, "mm_x_scale": s[2], "mm_weight_scale": s[3]}
+        counts = ([2, 0, 4], [2, 0, 4])
+        return getattr(npu, name)(x, w, s[0], s[1], "group", 1, *counts, 5, mm_y_dtype=5, **named)[
+            :2
+        ]
+
+    other = eights(16, 8)
+    found, both = check_compiled(function, x, weight, shared, other, *scales, dynamic=False)
+    close(found[:2], x[:2].double() @ weight[0].double() * 0.125)
+    close(found[2:], x[2:].double() @ weight[2].double() * 0.125)
+    close(both, shared.double() @ other.double() * 0.25)
+
+
 @pytest.mark.parametrize("name", ["npu_alltoallv_gmm", "npu_gmm_alltoallv"])
 def test_grouped_all_to_all(name: str) -> None:
     weight, shared = halves(3, 16, 8) / 4, halves(4, 16)

@@ -156,6 +156,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_attention_worker_combine",
         "npu_ffn_worker_batching",
     ),
+    "quantised_collectives": (
+        "npu_quant_matmul_all_to_all",
+        "npu_all_to_all_quant_matmul",
+        "npu_alltoallv_quant_gmm",
+        "npu_quant_gmm_alltoallv",
+    ),
     "grouped_matmul": ("npu_grouped_matmul", "npu_grouped_matmul.List"),
     "fusion_attention": (
         "npu_fusion_attention",

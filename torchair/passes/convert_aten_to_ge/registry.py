@@ -73,6 +73,7 @@ FAMILIES = (
     "npu_mla_prolog",
     "npu_state_space",
     "npu_collectives",
+    "npu_quantised_collectives",
     "npu_workers",
     "npu_activation",
     "npu_rotary",

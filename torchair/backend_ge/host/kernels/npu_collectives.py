@@ -169,30 +169,49 @@ def matmul_reduce_scatter_v2(
 
 @kernel("MatmulAlltoAll")
 def matmul_all_to_all(
-    x1: Tensor, x2: Tensor, bias: Tensor | None = None, *scales: Any, world_size: int, **_: Any
+    x1: Tensor,
+    x2: Tensor,
+    bias: Tensor | None = None,
+    x1_scale: Tensor | None = None,
+    x2_scale: Tensor | None = None,
+    *absent: Tensor | None,
+    world_size: int,
+    y_dtype: int = _UNDEFINED,
+    **_: Any,
 ) -> Tensor:
+    """The product, scaled per row and column."""
     one_rank("MatmulAlltoAll", world_size)
-    _refuse_scales("MatmulAlltoAll", scales)
-    return _matrix(x1, x2, bias, (None, None), x1.dtype)
+    _refuse("MatmulAlltoAll", absent)
+    return _matrix(x1, x2, bias, (x1_scale, x2_scale), _result(x1, y_dtype))
 
 
 @kernel("AlltoAllMatmul")
 def all_to_all_matmul(
-    x1: Tensor, x2: Tensor, bias: Tensor | None = None, *scales: Any, world_size: int, **_: Any
+    x1: Tensor,
+    x2: Tensor,
+    bias: Tensor | None = None,
+    x1_scale: Tensor | None = None,
+    x2_scale: Tensor | None = None,
+    *absent: Tensor | None,
+    world_size: int,
+    y_dtype: int = _UNDEFINED,
+    **_: Any,
 ) -> tuple[Tensor, Tensor]:
+    """The product, scaled per row and column, and what was exchanged."""
     one_rank("AlltoAllMatmul", world_size)
-    _refuse_scales("AlltoAllMatmul", scales)
-    return _matrix(x1, x2, bias, (None, None), x1.dtype), x1.clone()
+    _refuse("AlltoAllMatmul", absent)
+    return _matrix(x1, x2, bias, (x1_scale, x2_scale), _result(x1, y_dtype)), x1.clone()
 
 
-def _refuse_scales(name: str, scales: tuple[Tensor | None, ...]) -> None:
-    if any(t is not None for t in scales):
-        raise EngineError(f"the host kernel of {name} does not quantise")
+def _refuse(name: str, absent: tuple[Tensor | None, ...]) -> None:
+    if any(t is not None for t in absent):
+        raise EngineError(f"the host kernel of {name} takes no offsets or scales of messages")
 
 
 def _experts(x: Tensor, weight: Tensor, counts: list[int], is_turned: bool) -> Tensor:
+    """Products of the rows of every expert, float32."""
     ends = group_ends(torch.tensor(counts, device=x.device), 1, 0)
-    return row_groups(x, weight.mT if is_turned else weight, ends).to(x.dtype)
+    return row_groups(x, weight.mT if is_turned else weight, ends).float()
 
 
 @kernel("AlltoAllvGroupedMatMul")
@@ -213,7 +232,7 @@ def all_to_allv_grouped_mat_mul(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Products of each expert's rows, of the shared expert's, and the rows themselves."""
     one_rank("AlltoAllvGroupedMatMul", ep_world_size)
-    found = _experts(gmm_x, gmm_weight, recv_counts, trans_gmm_weight)
+    found = _experts(gmm_x, gmm_weight, recv_counts, trans_gmm_weight).to(gmm_x.dtype)
     shared = _shared(mm_x, mm_weight, trans_mm_weight, gmm_x)
     return found, shared, gmm_x.clone() if permute_out_flag else gmm_x.new_empty(0)
 
@@ -234,8 +253,92 @@ def grouped_mat_mul_all_to_allv(
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
     one_rank("GroupedMatMulAlltoAllv", ep_world_size)
-    found = _experts(gmm_x, gmm_weight, send_counts, trans_gmm_weight)
+    found = _experts(gmm_x, gmm_weight, send_counts, trans_gmm_weight).to(gmm_x.dtype)
     return found, _shared(mm_x, mm_weight, trans_mm_weight, gmm_x)
+
+
+@kernel("AlltoAllvQuantGroupedMatMul")
+def all_to_allv_quant_grouped_mat_mul(
+    gmm_x: Tensor,
+    gmm_weight: Tensor,
+    gmm_x_scale: Tensor,
+    gmm_weight_scale: Tensor,
+    send_counts_tensor: Tensor | None = None,
+    recv_counts_tensor: Tensor | None = None,
+    mm_x: Tensor | None = None,
+    mm_weight: Tensor | None = None,
+    mm_x_scale: Tensor | None = None,
+    mm_weight_scale: Tensor | None = None,
+    *,
+    ep_world_size: int,
+    recv_counts: list[int],
+    permute_out_flag: bool = False,
+    y_dtype: int,
+    mm_dtype: int = _UNDEFINED,
+    **_: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As AlltoAllvGroupedMatMul, with one scale per operand."""
+    name = "AlltoAllvQuantGroupedMatMul"
+    one_rank(name, ep_world_size)
+    scales = (gmm_x_scale, gmm_weight_scale)
+    found = _scaled(_experts(gmm_x, gmm_weight, recv_counts, False), scales, name)
+    shared = _quantised_shared(mm_x, mm_weight, (mm_x_scale, mm_weight_scale), mm_dtype, name)
+    moved = gmm_x.clone() if permute_out_flag else gmm_x.new_empty(0)
+    return found.to(torch_dtype(y_dtype)), shared, moved
+
+
+@kernel("QuantGroupedMatMulAlltoAllv")
+def quant_grouped_mat_mul_all_to_allv(
+    gmm_x: Tensor,
+    gmm_weight: Tensor,
+    gmm_x_scale: Tensor,
+    gmm_weight_scale: Tensor,
+    send_counts_tensor: Tensor | None = None,
+    recv_counts_tensor: Tensor | None = None,
+    mm_x: Tensor | None = None,
+    mm_weight: Tensor | None = None,
+    mm_x_scale: Tensor | None = None,
+    mm_weight_scale: Tensor | None = None,
+    comm_quant_scale: Tensor | None = None,
+    *,
+    ep_world_size: int,
+    send_counts: list[int],
+    y_dtype: int,
+    mm_dtype: int = _UNDEFINED,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """As GroupedMatMulAlltoAllv, with one scale per operand."""
+    name = "QuantGroupedMatMulAlltoAllv"
+    one_rank(name, ep_world_size)
+    _refuse(name, (comm_quant_scale,))
+    scales = (gmm_x_scale, gmm_weight_scale)
+    found = _scaled(_experts(gmm_x, gmm_weight, send_counts, False), scales, name)
+    shared = _quantised_shared(mm_x, mm_weight, (mm_x_scale, mm_weight_scale), mm_dtype, name)
+    return found.to(torch_dtype(y_dtype)), shared
+
+
+def _scaled(found: Tensor, scales: tuple[Tensor | None, ...], name: str) -> Tensor:
+    for scale in scales:
+        if scale is None or scale.numel() != 1:
+            raise EngineError(
+                f"the host kernel of {name} takes one scale per operand",
+                hint="run this graph on NPUs",
+            )
+        found = found * scale.float().reshape(1, 1)
+    return found
+
+
+def _quantised_shared(
+    x: Tensor | None,
+    weight: Tensor | None,
+    scales: tuple[Tensor | None, Tensor | None],
+    number: int,
+    name: str,
+) -> Tensor:
+    if x is None or weight is None:
+        return torch.empty(0, dtype=torch.float16)
+    found = torch.matmul(x.float(), weight.float())
+    return _scaled(found, scales, name).to(_result(x, number))
 
 
 def _shared(x: Tensor | None, weight: Tensor | None, is_turned: bool, like: Tensor) -> Tensor:
