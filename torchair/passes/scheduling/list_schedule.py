@@ -21,24 +21,27 @@ EFFORT = 6_000
 """Tasks that all rounds of the search together may go over (a round takes some 20 us per task)."""
 
 
+def is_small(problem: Problem) -> bool:
+    """Whether the search after the first pass has any effort for a problem."""
+    return len(problem.costs) <= EFFORT
+
+
 def list_schedule(problem: Problem) -> Plan:
     """The best plan found; never longer than ``serial_plan``."""
     after = problem.after()
-    bound = lower_bound(problem)
     levels = bottom_levels(problem, after)
     best = _pass(problem, problem.before, after, levels)
     plain = serial_plan(problem)
     if plain.makespan <= best.makespan:
         best = plain
-    return _improve(problem, after, best, bound, levels)
+    return _improve(problem, after, best, levels) if is_small(problem) else best
 
 
-def _improve(
-    problem: Problem, after: list[list[int]], best: Plan, bound: float, levels: Sequence[float]
-) -> Plan:
+def _improve(problem: Problem, after: list[list[int]], best: Plan, levels: Sequence[float]) -> Plan:
     """Insertion first, then backward and forward passes in turn; once these stall, from the best
     plan, disturbed."""
     chance = Random(0)
+    bound = lower_bound(problem)
     rounds = min(MAX_ROUNDS, EFFORT // max(1, len(problem.costs)))
     current, disturb = best, 0.0
     for number in range(rounds):

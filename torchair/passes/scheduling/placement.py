@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torchair.dialects.stream import MAIN, label_of
 from torchair.passes.scheduling.costs import CostModel
-from torchair.passes.scheduling.list_schedule import list_schedule
-from torchair.passes.scheduling.problem import Plan, Problem, serial_plan
+from torchair.passes.scheduling.list_schedule import is_small, list_schedule
+from torchair.passes.scheduling.problem import Plan, Problem, critical_path, serial_plan
 from torchair.passes.scheduling.tasks import TaskGraph, is_collective
 
 COMMUNICATION = "communication"
@@ -89,10 +89,13 @@ def place_automatically(
     least = best_count = build.least
     problem = build.problem(least)
     best = first = serial_plan(problem) if least == 1 else list_schedule(problem)
-    for count in range(least + 1, limit + 1):
+    counts = range(least + 1, limit + 1)
+    if gain.each and not is_small(problem):
+        counts = _promising(problem, counts, gain)
+    for count in counts:
         plan = list_schedule(build.problem(count))
         reference = best if gain.each else first
-        if plan.makespan < best.makespan and gain.is_enough(reference, plan):
+        if plan.makespan < best.makespan and gain.is_enough(reference.makespan, plan.makespan):
             best, best_count = plan, count
         elif gain.each:
             break
@@ -113,9 +116,21 @@ class Gain:
     microseconds: float
     each: bool
 
-    def is_enough(self, before: Plan, now: Plan) -> bool:
-        gained = before.makespan - now.makespan
-        return gained >= self.microseconds and gained >= self.share * before.makespan
+    def is_enough(self, before: float, now: float) -> bool:
+        gained = before - now
+        return gained >= self.microseconds and gained >= self.share * before
+
+
+def _promising(problem: Problem, counts: range, gain: Gain) -> range:
+    """The number of streams up to which lower bounds gain enough, as the only one to try."""
+    path, work = critical_path(problem), sum(problem.costs)
+    best = counts.start
+    while best + 1 in counts:
+        now, more = (max(path, work / count) for count in (best, best + 1))
+        if not gain.is_enough(now, more):
+            break
+        best += 1
+    return range(best, best + 1) if best in counts else counts
 
 
 class _ProblemBuilder:

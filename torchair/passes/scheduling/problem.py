@@ -52,17 +52,21 @@ class Plan:
     makespan: float
 
 
-def lower_bound(problem: Problem) -> float:
-    """No schedule is shorter: the critical path, or the work spread over all streams evenly."""
+def critical_path(problem: Problem) -> float:
+    """The longest way through the graph."""
     finish: list[float] = []
     for cost, earlier in zip(problem.costs, problem.before, strict=True):
         finish.append(cost + max([finish[task] for task in earlier], default=0.0))
+    return max(finish, default=0.0)
+
+
+def lower_bound(problem: Problem) -> float:
+    """No schedule is shorter: the critical path, or the work spread over all streams evenly."""
     per_stream = [0.0] * problem.count
     for cost, stream in zip(problem.costs, problem.fixed, strict=True):
         per_stream[stream] += cost if stream >= 0 else 0.0
-    total = sum(problem.costs)
-    busiest = max([work for work in per_stream], default=0.0)
-    return max([*finish, total / problem.count, busiest], default=0.0)
+    spread = sum(problem.costs) / problem.count
+    return max(critical_path(problem), spread, *per_stream)
 
 
 def simulate(
