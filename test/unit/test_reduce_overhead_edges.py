@@ -146,3 +146,14 @@ def test_deepcopied_and_shared_modules() -> None:
             assert same_bits(compiled(x), model(x))
             inner.weight.mul_(0.9)
     assert captured(backend).counts.captures == 1
+
+
+@torch.no_grad()
+def test_sizes_that_are_truncated_products() -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(x, scale_factor=1.7, mode="bilinear")
+
+    compiled, _ = compile_for_replay(f, dynamic=True)
+    for size in (4, 5, 7):
+        x = torch.randn(2, 3, size, size + 1)
+        assert same_bits(compiled(x), f(x))

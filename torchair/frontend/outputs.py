@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -55,11 +56,19 @@ class SymbolTable:
         if isinstance(expression, sympy.Symbol):
             return self._read(expression, arguments)
         known = {s: self._read(s, arguments) for s in expression.free_symbols}
+        if isinstance(value, torch.SymInt):
+            return _integer(expression, tuple(known.items()))
         return sympy_interp(PythonReferenceAnalysis, known, expression)
 
     def _read(self, symbol: Any, arguments: Sequence[Any]) -> Any:
         index, dim = self._places[symbol]
         return arguments[index] if dim is None else arguments[index].shape[dim]
+
+
+@lru_cache(4096)
+def _integer(expression: sympy.Expr, known: tuple[tuple[sympy.Symbol, int], ...]) -> int:
+    """Value of an expression of sizes, maxima and truncated quotients included."""
+    return int(expression.xreplace({s: sympy.Integer(v) for s, v in known}))
 
 
 @dataclass(frozen=True, slots=True)

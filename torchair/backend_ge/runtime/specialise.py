@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 
 from torchair.backend_ge.host.program import Program, Trace
 from torchair.backend_ge.host.tracing import Tracer, active, real_execution
@@ -163,6 +167,8 @@ def _trace_calls(
                 found = _run(call, values, options.composite)
         except TorchairError:
             raise
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            raise call_error(call, error, "cannot be captured: it depends on data") from error
         except Exception as error:
             raise call_error(call, error, "cannot be captured") from error
         values.update(zip(call.results, flat_results(found), strict=False))
