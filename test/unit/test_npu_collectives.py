@@ -140,9 +140,9 @@ def test_quantised_grouped_all_to_all(name: str) -> None:
     def function(x: Tensor, w: Tensor, y: Tensor, z: Tensor, *s: Tensor) -> Any:
         named = {"mm_x": y, "mm_weight": z, "mm_x_scale": s[2], "mm_weight_scale": s[3]}
         counts = ([2, 0, 4], [2, 0, 4])
-        return getattr(npu, name)(x, w, s[0], s[1], "group", 1, *counts, 5, mm_y_dtype=5, **named)[
-            :2
-        ]
+        modes = {"gmm_x_quant_mode": 1, "gmm_weight_quant_mode": 1, "mm_y_dtype": 5}
+        operator = getattr(npu, name)
+        return operator(x, w, s[0], s[1], "group", 1, *counts, 5, **modes, **named)[:2]
 
     other = eights(16, 8)
     found, both = check_compiled(function, x, weight, shared, other, *scales, dynamic=False)
