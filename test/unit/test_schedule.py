@@ -233,6 +233,22 @@ def test_a_deadlock_of_collectives_is_found_in_a_graph_file(tmp_path: Path) -> N
     VerifySchedulePass().apply(Context(), load(serialize(emit(labelled_ge()))))
 
 
+def reduced(*names: str) -> ModuleOp:
+    kind = "(tensor<4xf32>) -> tensor<4xf32>"
+    lines = [
+        f'%{n} = _c10d_functional.all_reduce(%x, reduce_op = "sum", group_name = "{name}") : {kind}'
+        for n, name in enumerate(names)
+    ]
+    return parse("func.func @f(%x: tensor<4xf32>) {", *lines, "func.return", "}")
+
+
+def test_the_order_of_collectives_has_a_digest() -> None:
+    count, digest = read_schedule(reduced("tp", "dp"), "host").collectives
+    assert count == 2
+    assert read_schedule(reduced("tp", "dp"), "ascend910b").collectives[1] == digest
+    assert read_schedule(reduced("dp", "tp"), "host").collectives[1] != digest
+
+
 def labelled_ge() -> ModuleOp:
     module = labelled(3)
     ScheduleStreamsPass().apply(Context(), module)

@@ -63,6 +63,9 @@ def schedule_lines(schedule: PlannedSchedule) -> Iterator[str]:
     for stream, label in enumerate(schedule.labels):
         busy = schedule.busy(stream)
         yield f"stream {label or 'main'}: {counts[stream]} operations, busy {busy:.0f} us"
+    collectives, digest = schedule.collectives
+    if collectives:
+        yield f"collectives: {collectives}, order {digest} (must be the same on all ranks)"
     if len(schedule.labels) == 1:
         yield (
             f"expected on {schedule.target}: {schedule.makespan:.0f} us on one stream; "

@@ -17,7 +17,7 @@ from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, seria
 GOOD_ENOUGH = 1.01
 """Makespan over its lower bound at which the search stops."""
 MAX_ROUNDS = 64
-EFFORT = 6_000
+EFFORT = 2_000
 """Tasks that all rounds of the search together may go over (a round takes some 20 us per task)."""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block
+from xdsl.ir import Attribute, Block, Operation
 
 from torchair.dialects.stream import MAIN, label_of, stream_of
 from torchair.dialects.stream.attributes import WHY
@@ -17,7 +18,7 @@ from torchair.ir.location import name_of, source_of
 from torchair.ir.private import iter_ops
 from torchair.passes.scheduling.costs import Cost, CostModel, target_named
 from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, simulate
-from torchair.passes.scheduling.tasks import is_unplaced, read_tasks
+from torchair.passes.scheduling.tasks import collective_group, is_unplaced, read_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PlannedTask:
         label: label of its stream; empty for the main stream.
         cost: what it takes.
         why: why it is on its stream; empty when the user or nobody decided.
+        collective: operator, group and types of a collective; empty for others.
     """
 
     name: str
@@ -37,6 +39,7 @@ class PlannedTask:
     label: str
     cost: Cost
     why: str
+    collective: str = ""
 
     @property
     def origin(self) -> str:
@@ -108,6 +111,15 @@ class PlannedSchedule:
             f"{self.makespan:.0f} us, {self.work:.0f} on one stream, {self.speed_up:.2f} x"
         )
 
+    @property
+    def collectives(self) -> tuple[int, str]:
+        """How many collectives there are, and a digest of their order.
+
+        Ranks whose digests differ wait for each other for ever.
+        """
+        found = [task.collective for task in self.tasks if task.collective]
+        return len(found), sha256("\n".join(found).encode()).hexdigest()[:12]
+
     def busy(self, stream: int) -> float:
         """Time that a stream works."""
         pairs = zip(self.tasks, self.streams, strict=True)
@@ -174,10 +186,19 @@ def read_schedule(module: ModuleOp, target: str) -> PlannedSchedule:
         streams.append(numbers[key])
         why = op.attributes.get(WHY) if op.attributes else None
         text = why.data if isinstance(why, StringAttr) else ""
-        tasks.append(PlannedTask(op.name, op.location, label_of(op), model.cost(op), text))
+        tasks.append(_task(op, label_of(op), model, text))
     for source, later in graph.ordered:
         graph.require(source, later, "an event orders them")
     return PlannedSchedule(target, tasks, streams, graph.before, labels, model.target.event)
+
+
+def _task(op: Operation, label: str, model: CostModel, why: str) -> PlannedTask:
+    cost = model.cost(op)
+    collective = ""
+    if cost.unit == "link":
+        types = ", ".join(str(value.type) for value in (*op.operands, *op.results))
+        collective = f"{op.name} {collective_group(op)} {types}"
+    return PlannedTask(op.name, op.location, label, cost, why, collective)
 
 
 def _one_stream(block: Block, target: str, model: CostModel) -> PlannedSchedule:
