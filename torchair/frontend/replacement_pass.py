@@ -12,6 +12,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from torchair.frontend.replacement import Replacement, Specialised
 from torchair.frontend.replacement_pattern import type_difference
 from torchair.frontend.replacement_report import (
+    INEXACT,
     OWN_RESULT,
     ReplacementStatistics,
     explain_later,
@@ -103,8 +104,14 @@ class Application:
         if isinstance(found, str):
             return found
         exact = exact_match(match.root)
-        if not match_outputs(found.pattern.roots, exact, lambda m: _fits(found, m, types)):
-            return _inexact(found, match)
+        reasons: list[str | None] = []
+
+        def fits(candidate: Match) -> bool:
+            reasons.append(_type_reason(found, candidate, types))
+            return reasons[-1] is None
+
+        if not match_outputs(found.pattern.roots, exact, fits):
+            return next(iter(reasons), None) or _inexact(found, match)
         source = source_of(match.root.location)
         if not self.replacement.accepts(found, scalars, source):
             return "extra_check returned False"
@@ -138,17 +145,19 @@ class Application:
         self.inserted.append(replacing)
 
 
-def _fits(found: Specialised, match: Match, types: Sequence[Any]) -> bool:
-    bound = [match[name].type for name in found.pattern.arguments]
-    return bound == list(types) and type_difference(found.pattern, match, found.sizes) is None
+def _type_reason(found: Specialised, match: Match, types: Sequence[Any]) -> str | None:
+    """How the types of an exact match differ from those that were traced; None when they do not."""
+    if [match[name].type for name in found.pattern.arguments] != list(types):
+        return INEXACT
+    return type_difference(found.pattern, match, found.sizes)
 
 
 def _inexact(found: Specialised, match: Match) -> str:
-    """Why a loose match is not exact, when the reason is not an argument."""
+    """Why a loose match is not exact, when types are not the reason."""
     if len(found.pattern.calls) != len(match.calls):
         names = ", ".join(op.name for _, op in found.pattern.calls)
         return f"for these types search_fn is other calls: {names}"
-    return "an argument of a call is another one"
+    return INEXACT
 
 
 def _outside_users(value: SSAValue, match: Match) -> list[Operation]:

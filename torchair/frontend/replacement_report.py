@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torchair.frontend.replacement_pass import Application
 
 OWN_RESULT = "it was made by this replacement"
+INEXACT = "an argument of a call is another one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class _Search:
                 return exact[-1]
 
             reason = self.application.refusal(found, explained) or ""
-            told = exact and not reason.startswith("extra_check") and exact[0].reason
+            told = reason == INEXACT and exact[0].reason
             refusals.append((exact[0].reason, exact[0].at) if told else (reason, op))
             return False
 
