@@ -203,7 +203,7 @@ def _task(op: Operation, label: str, model: CostModel, why: str) -> PlannedTask:
 
 def _one_stream(block: Block, target: str, model: CostModel) -> PlannedSchedule:
     """The schedule of a block without streams: one operation after the other."""
-    tasks = [PlannedTask(op.name, op.location, MAIN, model.cost(op), "") for op in iter_ops(block)]
+    tasks = [_task(op, MAIN, model, "") for op in iter_ops(block)]
     count = len(tasks)
     before = [[number - 1] if number else [] for number in range(count)]
     return PlannedSchedule(target, tasks, [0] * count, before, [MAIN], model.target.event)
