@@ -20,6 +20,7 @@ from torch._higher_order_ops.auto_functionalize import (
     read_view_information_from_args,
 )
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_map
 
 from torchair.errors import UnsupportedOpError
 
@@ -63,7 +64,8 @@ class _Expansion:
                 self._put_back(view, self.kwargs[name])
         returned = self._returned(call)
         for user in list(self.node.users):
-            user.replace_all_uses_with(returned[user.args[1]])
+            index: Any = user.args[1]
+            user.replace_all_uses_with(returned[index])
             self.graph.erase_node(user)
         self.graph.erase_node(self.node)
 
@@ -136,6 +138,4 @@ class _Expansion:
 
 def _fake_values(args: Any) -> list[Any]:
     """Arguments of a call with nodes replaced by what they stand for."""
-    return torch.utils._pytree.tree_map(
-        lambda a: a.meta["val"] if isinstance(a, Node) else a, list(args)
-    )
+    return tree_map(lambda a: a.meta["val"] if isinstance(a, Node) else a, list(args))

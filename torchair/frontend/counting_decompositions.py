@@ -161,7 +161,8 @@ def _unique_dim(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Slices in lexicographic order, each once: a stable sort by every element, the last first."""
     if self.numel() == 0:
-        return self.clone(), *(self.new_zeros(0, dtype=torch.int64) for _ in range(2))
+        inverse, counts = (self.new_zeros(0, dtype=torch.int64) for _ in range(2))
+        return self.clone(), inverse, counts
     rows = self.movedim(dim, 0).flatten(1) if self.dim() > 1 else self.unsqueeze(-1)
     columns = int(rows.shape[1])
     if columns > _MOST_COLUMNS:

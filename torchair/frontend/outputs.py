@@ -68,7 +68,8 @@ class SymbolTable:
 @lru_cache(4096)
 def _integer(expression: sympy.Expr, known: tuple[tuple[sympy.Symbol, int], ...]) -> int:
     """Value of an expression of sizes, maxima and truncated quotients included."""
-    return int(expression.xreplace({s: sympy.Integer(v) for s, v in known}))
+    value: Any = expression.xreplace({s: sympy.Integer(v) for s, v in known})
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)

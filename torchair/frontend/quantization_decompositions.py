@@ -135,8 +135,8 @@ def _learnable_per_channel_backward(
     quant_max: int,
     grad_factor: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    per_channel = [_along(v, axis, self) for v in (scale, zero_point)]
-    parts = _learnable_parts(grad, self, *per_channel, quant_min, quant_max)
+    scales, points = (_along(v, axis, self) for v in (scale, zero_point))
+    parts = _learnable_parts(grad, self, scales, points, quant_min, quant_max)
     others = [d for d in range(self.dim()) if d != axis % self.dim()]
     sums = [p.sum(others) if others else p for p in parts[1:]]
     return parts[0], sums[0] * grad_factor, sums[1] * grad_factor

@@ -212,7 +212,7 @@ def _gradients(ctx: Any, dy: Tensor, operator: Any, order: tuple[str, ...]) -> d
         attention_in=output,
         **named,
     )
-    found = dict(zip(("query", "key", "value"), results[:3], strict=True))
+    found: dict[str, Any] = dict(zip(("query", "key", "value"), results[:3], strict=True))
     if named.get("sink") is not None:
         found["sink"] = results[-1]
     if len(results) == 7 and named.get("query_rope") is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.node import has_side_effect
 
 from torchair.backend_ge.host.kernels import npu_state_space as kernels
 from torchair.errors import UnsupportedOpError
@@ -106,4 +107,4 @@ def npu_prefetch(input: Tensor, dependency: Tensor | None, max_size: int, offset
         )
 
 
-torch.fx.node.has_side_effect(torch.ops.npu.npu_prefetch.default)
+has_side_effect(torch.ops.npu.npu_prefetch.default)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.node import has_side_effect
 
 from torchair.backend_ge.host.kernels.npu_workers import refuse
 from torchair.frontend.npu_operators.registry import implements
@@ -65,4 +66,4 @@ def npu_ffn_worker_batching(
 
 
 for _name in ("npu_attention_to_ffn", "npu_ffn_to_attention"):
-    torch.fx.node.has_side_effect(getattr(torch.ops.npu, _name).default)
+    has_side_effect(getattr(torch.ops.npu, _name).default)

@@ -217,7 +217,8 @@ def slice_scatter(
     ordered = known is not None or _same_sign(start, end)
     if ordered and isinstance(start, int) and isinstance(end, int) and end <= start:
         return self
-    if ordered and step == 1 and not isinstance(self, BlockArgument):
+    is_input = isinstance(self, BlockArgument)  # may be written in place
+    if ordered and step == 1 and not is_input:
         return _join_around(self, source, dim, start, end, out)
     sizes = geometry.rank(self)
     begin, limit, strides = [0] * sizes, [INT64_MAX] * sizes, [1] * sizes

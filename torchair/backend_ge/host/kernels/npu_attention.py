@@ -164,7 +164,7 @@ class Inference:
 
 @kernel("FusedInferAttentionScore")
 def fused_infer_attention_score(
-    query: Tensor, key: list[Tensor], value: list[Tensor], *optional: Tensor | None, **rest: Any
+    query: Tensor, key: list[Tensor], value: list[Tensor], *optional: Any, **rest: Any
 ) -> tuple[Tensor, Tensor]:
     """``attention_out`` in the layout that ``input_layout`` ends with, and ``softmax_lse``.
 

@@ -134,7 +134,7 @@ class Training:
 
 @kernel("FlashAttentionScore")
 def flash_attention_score(
-    query: Tensor, key: Tensor, value: Tensor, *optional: Tensor | None, **rest: Any
+    query: Tensor, key: Tensor, value: Tensor, *optional: Any, **rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Each row's maximum and sum of exponentials, an empty tensor, and the attention.
 

@@ -6,6 +6,8 @@ said.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -224,7 +226,8 @@ def _layer(
 ) -> Tensor:
     """One product with its bias and dequantisation, float32."""
     if antiquants[0] is not None:
-        weight = antiquant(weight, *(_wide(t, weight) for t in antiquants))
+        wide: list[Any] = [_wide(t, weight) for t in antiquants]
+        weight = antiquant(weight, *wide)
     found = product(x, weight) if ends is None else row_groups(x, weight, ends)
     if bias is not None:
         found = found + _per_row(bias.to(found.dtype), ends, x)

@@ -82,7 +82,7 @@ def _normalised(x: Tensor, gamma: Tensor, epsilon: float) -> Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * gamma.float()
 
 
-def _prolog(name: str, inputs: tuple[Tensor, ...], unused: Any, rest: dict[str, Any]) -> Prolog:
+def _prolog(name: str, inputs: tuple[Any, ...], unused: Any, rest: dict[str, Any]) -> Prolog:
     """The call, once it is clear that nothing is quantised.
 
     Raises:

@@ -121,7 +121,7 @@ class _Convolution:
 
 @kernel("FusedCausalConv1d", "InplaceFusedCausalConv1d")
 def fused_causal_conv1d(
-    x: Tensor, weight: Tensor, conv_states: Tensor, *optional: Tensor | None, **rest: Any
+    x: Tensor, weight: Tensor, conv_states: Tensor, *optional: Any, **rest: Any
 ) -> tuple[Tensor, Tensor]:
     """The new states, and each token's convolution with its predecessors, plus itself on request.
 
