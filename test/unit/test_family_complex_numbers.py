@@ -14,7 +14,9 @@ from torchair.backend_ge import constants
 from torchair.dialects.ge import builder as ge
 from torchair.errors import ConversionError
 from torchair.ir import interned
+from torchair.ir.text import parse_module, print_module
 from torchair.passes.convert_aten_to_ge.operands import operand
+from torchair.tools.context import make_context
 
 DTYPES = (torch.complex64, torch.complex128)
 
@@ -144,3 +146,14 @@ def test_a_complex_operand_is_never_cut_to_its_real_part():
 def test_halves_are_refused(function):
     with pytest.raises(Exception, match="ConversionError"):
         check(function, torch.ones(3, 2, dtype=torch.float16))
+
+
+def test_constants_that_are_no_numbers_can_be_read_back():
+    nan, inf = math.nan, math.inf
+
+    def function(x):
+        return x + complex(nan, 1), x * complex(inf, 0), torch.full_like(x, complex(1, -inf))
+
+    (graph,) = check(function, numbers(torch.complex64, 3))
+    text = print_module(graph.module)
+    assert print_module(parse_module(make_context(), text)) == text

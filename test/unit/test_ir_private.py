@@ -148,3 +148,22 @@ def test_remembered_operation() -> None:
     assert cls is aten.lookup("aten.relu")
     assert cls in set(context.loaded_ops)
     assert "aten" in private.context_dialects(context)
+
+
+@pytest.mark.parametrize(
+    ("element", "bits"),
+    [
+        ("f16", "0x7c00"),
+        ("bf16", "0xff80"),
+        ("f32", "0xff800000"),
+        ("f32", "0x7fc00000"),
+        ("f64", "0x7ff0000000000000"),
+    ],
+)
+def test_infinities_of_dense_constants_are_read_as_they_are_printed(
+    element: str, bits: str
+) -> None:
+    text = f'"test.op"() {{value = dense<[{bits}, 1.000000e+00]> : tensor<2x{element}>}} : () -> ()'
+    context = Context(allow_unregistered=True)
+    context.load_dialect(Builtin)
+    assert bits in str(CachedParser(context, text).parse_module())

@@ -8,11 +8,11 @@ xDSL.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from xdsl.dialects.builtin import UnknownLoc
+from xdsl.dialects.builtin import AnyFloat, UnknownLoc
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue, SSAValues, Use
-from xdsl.parser import Parser
+from xdsl.parser import AttrParser, Parser
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -23,6 +23,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
     Block: ("_first_op", "_last_op", "_args"),
     SSAValue: ("_type", "_name", "first_use"),
     Use: ("_prev_use", "_next_use", "_operation", "_index"),
+    AttrParser: ("_TensorLiteralElement", "_parse_tensor_literal_element"),
 }
 """Every private field this module relies on, by class."""
 
@@ -184,3 +185,27 @@ def add_result(op: Operation, type_: Attribute) -> OpResult:
     result.index = len(op.results)
     op.results = SSAValues((*op.results, result))
     return result
+
+
+class FloatBits(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
+    """A hexadecimal literal: the bits of a float, which is how infinities and NaN are printed.
+
+    xDSL reads such a literal of a dense attribute as an integer: ``0x7f800000`` as 2139095040.0.
+    """
+
+    def to_type(self, parser: Any, type: Any) -> Any:
+        """The number of these bits in a float type; integers are what they are."""
+        if not isinstance(type, AnyFloat):
+            return super().to_type(parser, type)
+        size = type.compile_time_size
+        try:
+            return type.unpack(int(cast(int, self.value)).to_bytes(size, "little"), 1)[0]
+        except OverflowError:
+            parser.raise_error(f"Expected the bits of a float of {size} bytes", self.span)
+
+
+def as_float_bits(element: Any) -> Any:
+    """A literal of a dense attribute, hexadecimal ones as ``FloatBits``."""
+    if not element.span.text.lower().startswith("0x"):
+        return element
+    return FloatBits(element.is_negative, element.value, element.span)

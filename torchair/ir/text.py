@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, TensorType
@@ -94,6 +94,9 @@ class CachedParser(Parser):
         except UnicodeDecodeError:
             private.resume_at(self, start)
             return None
+
+    def _parse_tensor_literal_element(self) -> Any:
+        return private.as_float_bits(super()._parse_tensor_literal_element())
 
     def _type_cache(self) -> dict[str, TypeAttribute]:
         cache = self.__dict__.get("torchair_types")

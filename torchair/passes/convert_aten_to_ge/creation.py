@@ -15,6 +15,7 @@ from torchair.passes.convert_aten_to_ge.comparison import select
 from torchair.passes.convert_aten_to_ge.operands import (
     REDUCED,
     converted,
+    has_text,
     has_type,
     is_number,
     operand,
@@ -40,7 +41,7 @@ def is_inline(sizes: Sequence[Any], element: Attribute) -> bool:
 def filled(sizes: Sequence[Any], value: Any, out: Attribute) -> SSAValue:
     """A tensor of one value; sizes and value may be symbolic."""
     element = interned.element_type(out)
-    if is_number(value) and is_inline(sizes, element):
+    if is_number(value) and is_inline(sizes, element) and has_text(value):
         count = 1 if math.prod(sizes) else 0
         return ge.current().constant([rounded(value, element)] * count, element, sizes)
     return ge.call("Fill", list(sizes), operand(value, element), out=out)

@@ -3,6 +3,7 @@ widened where that is exact, and results come back in the type that ATen gives."
 
 from __future__ import annotations
 
+import cmath
 import math
 import struct
 from functools import cache
@@ -81,9 +82,22 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
     return sizes
 
 
+def has_text(value: complex) -> bool:
+    """Whether a constant of this number can be read back from MLIR's text."""
+    return not isinstance(value, complex) or cmath.isfinite(value)
+
+
 def number(value: complex, element: Attribute) -> SSAValue:
-    """A 0-d constant: the number converted to the type as PyTorch does."""
-    return ge.current().constant(rounded(value, element), element)
+    """A 0-d constant: the number converted to the type as PyTorch does.
+
+    A complex number with a part that is infinite or NaN is put together of its parts.
+    """
+    found = rounded(value, element)
+    if not isinstance(found, complex) or has_text(found):
+        return ge.current().constant(found, element)
+    part = interned.f32 if element == interned.complex64 else interned.f64
+    parts = [ge.current().constant(v, part) for v in (found.real, found.imag)]
+    return ge.call("Complex", *parts, Tout=element, out=interned.tensor([], element))
 
 
 def rounded(value: complex, element: Attribute) -> Any:
