@@ -30,6 +30,7 @@ rm -f "$site"/torchair/_native*.so
 cp "$build"/_native*.so "$site/torchair/"
 
 if [ $# -eq 0 ]; then
+  PYTHON=$python native/cann/sanitize.sh "$sanitizer"
   set -- test/unit/test_native_runtime.py test/unit/test_native_streams.py -q -p no:cacheprovider
   if [ "$sanitizer" = address ]; then
     set -- test/unit/test_program.py test/unit/test_planning.py "$@"
