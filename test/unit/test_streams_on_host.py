@@ -16,6 +16,7 @@ from torchair.backend_ge.host.program import Program
 from torchair.backend_ge.host.stream_plan import order_calls
 from torchair.backend_ge.host.timed_run import timed_run
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
+from torchair.errors import ConfigError
 
 _library = torch.library.Library("torchair_test_streams", "FRAGMENT")
 _library.define("late_neg(Tensor x, int microseconds) -> Tensor")
@@ -223,3 +224,13 @@ def test_automatic_streams_on_a_model(streams: str | int) -> None:
         assert torch.equal(compiled(x, y), towers(x, y))
     assert len(backend.reports[-1].schedule.labels) == 2
     assert backend.reports[-1].schedule.speed_up > 1.5
+
+
+def test_contradicting_options_are_refused() -> None:
+    config = torchair.CompilerConfig()
+    config.streams = "auto"
+    config.ge_config.enable_single_stream = True
+    torch._dynamo.reset()
+    backend = torchair.get_npu_backend(compiler_config=config)
+    with pytest.raises(ConfigError, match="set one of them only"):
+        torch.compile(torch.sin, backend=backend)(torch.ones(2))

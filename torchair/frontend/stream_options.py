@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torchair.backend_ge.engines import get_engine
 from torchair.config import Snapshot
+from torchair.errors import ConfigError
 
 NPU_TARGET = "ascend910b"
 """Whose costs and limits hold when an NPU runs the graph."""
@@ -20,7 +21,16 @@ def stream_options(
     Args:
         config: frozen options.
         sync: ``data`` when an engine orders uses after their producers by itself.
+
+    Raises:
+        ConfigError: options contradict each other.
     """
+    if config.ge_config.enable_single_stream and config.streams != "user":
+        raise ConfigError(
+            "config.streams asks for several streams, ge_config.enable_single_stream for one",
+            found=f"streams = {config.streams!r}",
+            hint="set one of them only",
+        )
     target = stream_target(config)
     schedule = {"streams": str(config.streams), "sync": sync, "target": target}
     return {"schedule-streams": schedule, "verify-schedule": {"target": target}}

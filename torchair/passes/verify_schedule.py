@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
@@ -19,6 +19,7 @@ from torchair.errors import VerifyError
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
 from torchair.passes.scheduling.buffers import BufferUses
+from torchair.passes.scheduling.residents import Residents
 from torchair.passes.scheduling.tasks import TaskGraph, is_unplaced, read_tasks
 
 MOST_LISTED = 20
@@ -84,6 +85,7 @@ class _Verification:
         self.places: list[tuple[int, int]] = []
         self.finished: list[Clock] = []
         self.buffers = BufferUses(self.graph.ops)
+        self.residents = Residents(self.clocks, limits.vectorcores)
         self.joined = {0}
         self.tasks: dict[int, int] = {}
 
@@ -134,6 +136,7 @@ class _Verification:
         for earlier, name in self.buffers.readers_before(number):
             self._require_reuse(earlier, number, stream, name)
         self._check_cores(op)
+        self._check_residents(op, stream)
         if number == len(self.graph.ops) - 1 and not self.by_data:
             self._check_joined(op, stream)
         self.places.append((stream, self.clocks.issue(stream)))
@@ -187,9 +190,18 @@ class _Verification:
             (names.AICORE, self.limits.aicores),
             (names.VECTORCORE, self.limits.vectorcores),
         ):
-            value = op.attributes.get(key) if op.attributes else None
-            if isinstance(value, IntegerAttr) and value.value.data > limit:  # pyright: ignore
-                self._fail(op, f"{_text(op)} asks for {key} = {value}, the device has {limit}")
+            asked = names.cores_of(op, key)
+            if asked is not None and asked > limit:
+                self._fail(op, f"{_text(op)} asks for {key} = {asked}, the device has {limit}")
+
+    def _check_residents(self, op: Operation, stream: int) -> None:
+        for rival, cores in self.residents.rivals(op, stream):
+            self._fail(
+                op,
+                f"{_text(op)} and {_text(rival)} may wait for their ranks at the same time with "
+                f"{cores} vector cores, the device has {self.limits.vectorcores}; missing edge: a "
+                f"record after {_text(rival)} -> a wait before {_text(op)}",
+            )
 
     def _check_counts(self) -> None:
         events = sum(isinstance(op, RecordOp) for op in iter_ops(self.block))

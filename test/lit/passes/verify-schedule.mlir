@@ -89,7 +89,7 @@ func.func @more_events_than_the_device_has(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
-// CHECK: aten.exp asks for stream.aicore = 99 : i64, the device has 24
+// CHECK: aten.exp asks for stream.aicore = 99, the device has 24
 func.func @more_cores_than_the_device_has(%x: tensor<4xf32>) -> tensor<4xf32> {
   %0 = aten.exp(%x) {stream.aicore = 99} : (tensor<4xf32>) -> tensor<4xf32>
   func.return %0 : tensor<4xf32>
@@ -113,6 +113,25 @@ func.func @negative_collectives_in_order(%x: tensor<4xf32>) -> (tensor<4xf32>, t
   %1, %c = ge.HcomAllReduce(%x, reduction = "sum", group = "tp") {_user_stream_label = "side"} : (tensor<4xf32>) -> (tensor<4xf32>, !ge.control)
   %2 = ge.HcomAllReduce(%x, reduction = "sum", group = "tp") after [%c] : (tensor<4xf32>, !ge.control) -> tensor<4xf32>
   ge.NetOutput([%1, %2]) : (tensor<4xf32>, tensor<4xf32>) -> ()
+}
+
+// -----
+
+// Two groups may communicate at the same time, if the device has cores for both.
+// CHECK: ge.HcomAllReduce and ge.HcomAllGather may wait for their ranks at the same time with 60 vector cores, the device has 48
+func.func @collectives_that_do_not_fit_together(%x: tensor<4xf32>) -> (tensor<8xf32>, tensor<4xf32>) {
+  %1 = ge.HcomAllGather(%x, rank_size = 2, group = "ep") {_user_stream_label = "side", _op_vectorcore_num = "30"} : (tensor<4xf32>) -> tensor<8xf32>
+  %2 = ge.HcomAllReduce(%x, reduction = "sum", group = "tp") {_op_vectorcore_num = "30"} : (tensor<4xf32>) -> tensor<4xf32>
+  ge.NetOutput([%1, %2]) : (tensor<8xf32>, tensor<4xf32>) -> ()
+}
+
+// -----
+
+// CHECK-LABEL: func.func @negative_collectives_that_fit_together
+func.func @negative_collectives_that_fit_together(%x: tensor<4xf32>) -> (tensor<8xf32>, tensor<4xf32>) {
+  %1 = ge.HcomAllGather(%x, rank_size = 2, group = "ep") {_user_stream_label = "side", _op_vectorcore_num = "24"} : (tensor<4xf32>) -> tensor<8xf32>
+  %2 = ge.HcomAllReduce(%x, reduction = "sum", group = "tp") {_op_vectorcore_num = "24"} : (tensor<4xf32>) -> tensor<4xf32>
+  ge.NetOutput([%1, %2]) : (tensor<8xf32>, tensor<4xf32>) -> ()
 }
 
 // -----

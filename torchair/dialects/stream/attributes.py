@@ -91,6 +91,16 @@ def torch_stream_label(number: int) -> str:
     return f"torch_stream_{number}"
 
 
+def cores_of(op: Operation, key: str) -> int | None:
+    """``AICORE`` or ``VECTORCORE`` of an operation, by our name or GE's; None without a limit."""
+    value = op.attributes.get(key) or op.attributes.get(GE_NAMES[key]) if op.attributes else None
+    if isinstance(value, StringAttr):
+        return int(value.data) if value.data.isdecimal() else None
+    if isinstance(value, IntegerAttr):
+        return cast("IntegerAttr[Any]", value).value.data
+    return None
+
+
 _PLACEMENT: Final = frozenset((*GE_NAMES, *GE_NAMES.values(), INDEX, BUFFERS))
 
 
