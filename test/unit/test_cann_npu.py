@@ -1,0 +1,96 @@
+"""Graphs on torch_npu's streams, tensors and memory; torch_npu is a stand-in on the fake CANN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from fake_cann.build import compiler
+from fake_cann.device import FakeCann
+from fake_cann.fixtures import compile_text, engine_on, loaded_fake, unary_graph
+from fake_cann.torch_npu_standin import StandIn, torch_npu
+
+from torchair.backend_ge.cann import process
+from torchair.errors import EngineError
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(params=["wrapper", "session"])
+def npu(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[StandIn]:
+    fake = loaded_fake(tmp_path_factory.mktemp("cann"))
+    with (
+        engine_on(fake, request.param, monkeypatch, checked=False),
+        torch_npu(fake, monkeypatch) as standin,
+    ):
+        standin.fake = fake  # type: ignore[attr-defined]
+        yield standin
+    assert fake.count("GEFinalize") == 0, "torch_npu ends GE"
+    standin.close()
+    assert fake.count("aclInit") == fake.count("aclFinalize") == 1
+    assert fake.lines("breaches") == [] and not fake.errors
+    assert fake.lines("leaks") == ["GE, which was not finalized"]
+
+
+def fake_of(npu: StandIn) -> FakeCann:
+    return npu.fake  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("shape", ["2x3", "?x3"])
+def test_work_is_queued_on_torchs_stream(npu: StandIn, shape: str) -> None:
+    graph = compile_text(unary_graph("Neg", shape))
+    x = npu.tensor(torch.randn(2, 3))
+    copies = fake_of(npu).count("aclrtMemcpy")
+    (first,) = graph.run([x])
+    (second,) = graph.run([first])
+    assert fake_of(npu).count("aclrtMemcpy") == copies, "nothing goes through the host"
+    npu.synchronize()
+    torch.testing.assert_close(second.as_subclass(torch.Tensor), x.as_subclass(torch.Tensor))
+
+
+ASSIGN = """func.func @f(%x: tensor<SHAPExf32>, %y: tensor<SHAPExf32>) -> tensor<SHAPExf32> {
+  %0 = ge.Add(%x, %y) : (tensor<SHAPExf32>, tensor<SHAPExf32>) -> tensor<SHAPExf32>
+  %1 = ge.Assign(%x, %0) : (tensor<SHAPExf32>, tensor<SHAPExf32>) -> tensor<SHAPExf32>
+  ge.NetOutput([%0]) : (tensor<SHAPExf32>) -> ()
+}"""
+
+
+def test_inputs_are_written_in_place(npu: StandIn) -> None:
+    graph = compile_text(ASSIGN.replace("SHAPE", "4"))
+    x, y = npu.tensor(torch.ones(4)), npu.tensor(torch.full((4,), 2.0))
+    address = x.data_ptr()
+    if graph.route == "wrapper":
+        pytest.skip("GE makes the outputs there, and torch copies: needs a device's operators")
+    for _ in range(3):
+        graph.run([x, y])
+        npu.synchronize()
+    assert x.data_ptr() == address and x.tolist() == [7.0] * 4
+
+
+def test_refused_memory_has_torchs_text(npu: StandIn) -> None:
+    graph = compile_text(unary_graph("Neg", "?x3"))
+    x = npu.tensor(torch.randn(2, 3))
+    graph.run([x])
+    fake_of(npu).set_memory(1)
+    with pytest.raises(EngineError, match=r"NPU out of memory \(207001\)") as caught:
+        graph.run([x])
+    assert "the framework's allocator refused" in str(caught.value)
+    fake_of(npu).set_memory(0)
+    graph.run([x])
+
+
+def test_one_stream_for_a_graph(npu: StandIn) -> None:
+    graph = compile_text(unary_graph("Neg"))
+    x = npu.tensor(torch.randn(2, 3))
+    graph.run([x])
+    first, npu.stream = npu.stream, npu.stream + 8
+    with pytest.raises(EngineError, match="stream of its first run only"):
+        graph.run([x])
+    npu.stream = first
+    graph.run([x])
+    process.close()
