@@ -102,7 +102,7 @@ def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
         assert torch.equal(a, b) or torch.equal(a.isnan(), b.isnan()), number
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(16))
 def test_random_programs_with_delays(seed: int) -> None:
     made = RandomTrace(seed, 40, 1 + seed % 4)
     expected = results(lambda given: timed_run(on_one_stream(made.trace()), given)[1])
@@ -167,7 +167,7 @@ def random_function(seed: int) -> Callable[..., tuple[Tensor, ...]]:
     return f
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("streams", ["user", 3])
 @pytest.mark.parametrize("mode", ["max-autotune", "reduce-overhead"])
 def test_random_models_in_scopes(seed: int, streams: str | int, mode: str) -> None:
