@@ -5,9 +5,9 @@ Usage: python bench/replay.py [--threads N] [--seconds S] [--models chain,llama,
 
 Prints milliseconds per call: the minimum of many, in turns of a fifth of a second, of CPU time with
 one thread (neighbours disturb it less) and of wall time with more. Prints what the planned arena
-holds, and what a call costs beside its operators. "planned" is a program whose parameters are bound,
-"replayed" a captured graph of the same. Every result is compared with eager bit for bit, save
-inductor's.
+holds, and what a call costs beside its operators. "planned" is a program whose parameters are
+bound, "replayed" a captured graph of the same. Every result is compared with eager bit for bit,
+save inductor's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: spinning st
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 
 import torchair  # noqa: F401
 from torchair import _native
@@ -205,7 +206,7 @@ def trace_of(graph: torch.fx.GraphModule) -> Trace:
         return Slot(n_slots - 1)
 
     def use(value: Any) -> Any:
-        return torch.fx.node.map_arg(value, lambda node: slots[node])
+        return map_arg(value, lambda node: slots[node])
 
     for node in graph.graph.nodes:
         if node.op == "placeholder":
@@ -221,7 +222,7 @@ def trace_of(graph: torch.fx.GraphModule) -> Trace:
         else:
             meta = node.meta["val"]
             several = isinstance(meta, list | tuple)
-            results = [new_slot() for _ in meta] if several else [new_slot()]
+            results: list[Slot | None] = [new_slot() for _ in (meta if several else [meta])]
             slots[node] = results if several else results[0]
             args, kwargs = plain(use(node.args)), plain(use(node.kwargs))
             trace.calls.append(AtenCall(node.target, args, kwargs, results, len(trace.calls)))
@@ -372,7 +373,7 @@ def call_overhead() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--models", default=",".join(CASES))

@@ -187,7 +187,7 @@ def test_negated_and_conjugate_inputs():
     program = Program(trace)
     for _ in range(3):
         program.run([X])
-    negated = torch._neg_view(X)
+    negated = aten._neg_view.default(X)
     assert_identical(program.run([negated])[0], negated.t()[1:].cos() * 2)
     z = torch.randn(4, 6, dtype=torch.complex64)
     planned(lambda z: z.t()[1:].exp() * 2, z.conj())
