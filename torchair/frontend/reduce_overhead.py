@@ -155,7 +155,11 @@ def _other_calls(
 
 
 def _pipeline(config: Snapshot) -> tuple[str, ...]:
-    skipped = () if config.experimental_config.remove_noop_ops else ("canonicalize", "cse")
+    skipped: list[str] = []
+    if not config.experimental_config.remove_noop_ops:
+        skipped += ["canonicalize", "cse"]
+    if config.debug.aclgraph.disable_reinplace_input_mutated_ops_pass:
+        skipped.append("reinplace")
     return tuple(name for name in pipelines.REPLAY if name not in skipped)
 
 

@@ -32,7 +32,7 @@ ATEN = (*SHAPE, *CLEAN, *FUSE, *TYPE, "cse", "dce")
 MAX_AUTOTUNE = (*SCOPE, *ATEN, *SCHEDULE, *LOWER, "cse", "ge-reinplace", "dce")
 """From the imported aten module to the ge module that is emitted."""
 
-REPLAY = (*SCOPE, *SHAPE, *CLEAN, *SCHEDULE)
+REPLAY = (*SCOPE, *SHAPE, *CLEAN, "reinplace", *SCHEDULE)
 """From the imported aten module to what is captured: torch's kernels promote types themselves, and
 expand on the host what a fusion would join."""
 
