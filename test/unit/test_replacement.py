@@ -525,3 +525,28 @@ def test_refused_registrations(
     with pytest.raises(ConfigError, match=message):
         torchair.register_replacement(search, replace, example, **options)
     assert registered_replacements() == ()
+
+
+def test_an_output_right_after_the_root() -> None:
+    """Erasing it must not end the visit of the block."""
+
+    def search(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.sin(), x.tan()
+
+    def replace(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.exp(), x.abs()
+
+    torchair.register_replacement(search, replace, [torch.randn(3)])
+
+    def model(x: Tensor) -> Tensor:
+        for _ in range(3):
+            tangent, sine = x.tan(), x.sin()
+            x = tangent - sine
+        return x
+
+    x = torch.randn(4)
+    found, report = run(model, x)
+    assert matches(report) == 3
+    for _ in range(3):
+        x = x.abs() - x.exp()
+    torch.testing.assert_close(found, x)

@@ -52,7 +52,7 @@ class ApplyReplacementsPass(RewritePass):
         runs = [Application(item, self.clean, made) for item in self.replacements]
         changed = sweep(module, [run.pattern() for run in runs])
         for run in runs:
-            _add_schemas(module, run.inserted)
+            run.finish(module)
         self.statistics[:] = [run.statistics for run in runs]
         unmatched = [run for run in runs if run.statistics.matches == 0]
         explain_later(module, unmatched)
@@ -80,6 +80,7 @@ class Application:
         self.statistics = ReplacementStatistics(replacement.name, len(self.loose.calls))
         self.inserted: list[Traced] = []
         self._made = made
+        self._dead: list[dict[CallOp, bool]] = []
         self._accepted: tuple[Match, Specialised, Traced, Operation] | None = None
 
     def pattern(self) -> Pattern:
@@ -91,6 +92,12 @@ class Application:
 
         apply.__name__ = self.replacement.name
         return Pattern(self.loose.roots[0].names, apply)
+
+    def finish(self, module: ModuleOp) -> None:
+        """Erase what could not be erased during the sweep, and declare new custom operators."""
+        for calls in self._dead:
+            erase_unused({op: True for op in calls if op.parent is not None}, Rewriter())
+        _add_schemas(module, self.inserted)
 
     def refusal(self, match: Match, exact_match: Callable[[CallOp], Match] = Match) -> str | None:
         """Why a loose match is none; None accepts it."""
@@ -132,6 +139,7 @@ class Application:
     def _replace(self, rewriter: Rewriter) -> None:
         assert self._accepted is not None
         match, found, replacing, anchor = self._accepted
+        following = match.root.next_op  # the sweep goes on there
         origin = [self._made.get(op, frozenset[Replacement]()) for op in match.calls]
         history = frozenset({self.replacement}).union(*origin)
         arguments = [match[name] for name in found.pattern.arguments]
@@ -140,7 +148,9 @@ class Application:
             if not isinstance(new, BlockArgument) and new.owner in self._made:
                 set_type(new, old.type)
             rewriter.replace_value(old, new)
-        erase_unused(match.calls, rewriter)
+        erase_unused({op: True for op in match.calls if op is not following}, rewriter)
+        if following in match.calls:
+            self._dead.append(match.calls)
         self.statistics.matches += 1
         self.inserted.append(replacing)
 

@@ -159,7 +159,8 @@ class TracedSizes:
 
     def _fresh(self, text: str) -> Any:
         if re.search(r"\bu\d", text):  # the graph has no bounds for it either
-            return self._environment.create_unbacked_symint()
+            with self._environment.ignore_fresh_unbacked_symbols():
+                return self._environment.create_unbacked_symint()
         hint = _FIRST_HINT + 4 * len(self._sizes)
         source = ConstantSource(f"size_{len(self._sizes)}")
         symbol = self._environment.create_symbol(hint, source, DimDynamic.DYNAMIC)
