@@ -107,6 +107,30 @@ def test_no_copy_is_left(update: Any, tmp_path: Any) -> None:
     assert "TensorMove" not in types and "Assign" not in types
 
 
+def test_copies_that_stay_are_reported() -> None:
+    def keep(cache: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+        before = cache * 2
+        cache.index_put_((rows,), values)
+        return before + cache.sum()
+
+    def old_is_read(cache: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+        new = torch.index_put(cache, (rows,), values)
+        old = cache.relu()
+        cache.copy_(new.sigmoid())
+        return old
+
+    texts: list[str] = []
+    for function in (keep, old_is_read):
+        torch._dynamo.reset()
+        backend = torchair.get_npu_backend()
+        args = (torch.randn(6, 4), torch.tensor([4, 2]), torch.randn(2, 4))
+        torch.compile(function, backend=backend, fullgraph=True)(*args)
+        texts.append(str(backend.reports[0]))
+    assert "written by a copy" not in texts[0]
+    assert "is written by a copy: " in texts[1] and "sigmoid" in texts[1]
+    assert "test_reinplace.py:" in texts[1]
+
+
 def step(cache: Tensor, choice: int, rows: Tensor, values: Tensor) -> Tensor:
     """One of several updates or reads of a cache."""
     if choice == 0:

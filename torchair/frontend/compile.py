@@ -28,6 +28,7 @@ from torchair.frontend.stream_options import stream_target
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
 from torchair.passes.driver import StageTime, run_passes
+from torchair.passes.ge_reinplace import copies_left
 from torchair.passes.scheduling.planned import read_schedule
 from torchair.tools.context import make_context
 
@@ -135,6 +136,7 @@ def _run_pipeline(
         make_context(), module, passes, verify=config.debug.verify, observer=observe
     )
     report.replacements = statistics_of(passes)
+    report.copies_left = copies_left(module)
 
 
 class StageClock:

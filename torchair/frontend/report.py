@@ -26,6 +26,7 @@ class CompileReport:
         graph_bytes: size of the serialized GE graph.
         schedule: the operations on their streams, as the cost model sees them.
         executable: refers weakly to what runs the graph.
+        copies_left: inputs that are written by a copy rather than in place, and why.
         replacements: how often each registered replacement matched.
         capture_state: in the capture modes, refers weakly to the graph's captures.
     """
@@ -37,6 +38,7 @@ class CompileReport:
     graph_bytes: int = 0
     capture_state: weakref.ref[Any] | None = None
     schedule: PlannedSchedule | None = None
+    copies_left: list[str] = field(default_factory=list[str])
     replacements: list[ReplacementStatistics] = field(default_factory=list[Any])
     executable: weakref.ref[Any] | None = None
 
@@ -61,7 +63,7 @@ class CompileReport:
             lines.append(f"{label}  {1e3 * stage.seconds:9.2f} ms  {per_node:7.1f} us/FX node")
         if self.schedule is not None and len(self.schedule.labels) > 1:
             lines.append(f"  {self.schedule.summary()}")
-        lines.extend(f"  {item}" for item in self.replacements)
+        lines.extend(f"  {item}" for item in (*self.copies_left, *self.replacements))
         lines.extend(f"  wrote {path}" for path in self.files)
         captured = self.captured
         if captured is not None:

@@ -200,7 +200,10 @@ def why_read_later(
     return None
 
 
-def label(op: Operation) -> str:
+def label(op: Operation | Block) -> str:
+    """An operation for messages: its operator and source line."""
+    if isinstance(op, Block):
+        return "another input"
     name, source = describe(op)
     return f"{name or op.name} at {source}" if source else (name or op.name)
 

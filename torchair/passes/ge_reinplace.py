@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from torchair.dialects.ge.dialect import GeOp
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Rewriter
-from torchair.passes.copy_elimination import CopyWords, find_copies, write_in_place
+from torchair.passes.copy_elimination import CopyWords, find_copies, label, write_in_place
 from torchair.passes.rewrite_pass import RewritePass
 
 
@@ -54,3 +54,17 @@ class GeReinplacePass(RewritePass):
             if candidate.reason is None:
                 write_in_place(candidate, rewriter)
         return rewriter.changed
+
+
+def copies_left(module: ModuleOp) -> list[str]:
+    """Every write to a graph input that is not in place, with the reason."""
+    reasons = {c.assign: c.reason for c in find_copies(module, WORDS)}
+    found: list[str] = []
+    for function in module.ops:
+        for op in function.walk():
+            if not isinstance(op, GeOp) or op.name != WORDS.assign:
+                continue
+            target, value = op.operands[0], op.operands[1]
+            reason = reasons.get(op) or f"{label(value.owner)} computes a new tensor"
+            found.append(f"'{target.name_hint or 'an input'}' is written by a copy: {reason}")
+    return found
