@@ -24,8 +24,8 @@ from torchair.passes.scheduling.tasks import is_collective
 
 Unit = Literal["free", "cube", "vector", "link"]
 
-UNKNOWN_SIZE: Final = 256
-"""Stands for a symbolic size: large enough to be split, small enough not to rule the schedule."""
+UNKNOWN_SIZE: Final = 32
+"""Stands for a symbolic size: a small batch, a short sequence."""
 
 
 @dataclass(frozen=True, slots=True)

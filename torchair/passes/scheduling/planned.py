@@ -174,19 +174,18 @@ def read_schedule(module: ModuleOp, target: str) -> PlannedSchedule:
     if is_unplaced(block):
         return _one_stream(block, target, model)
     graph = read_tasks(block)
-    numbers: dict[int | str, int] = {0: 0}
-    labels = [MAIN]
+    keys = [stream_of(op) for op in graph.ops]
+    named = dict.fromkeys(key for key in keys if isinstance(key, str))
+    ordered = [0, *sorted({key for key in keys if isinstance(key, int)} - {0}), *named]
+    numbers = {key: number for number, key in enumerate(ordered)}
+    labels = [MAIN] * len(numbers)
     tasks: list[PlannedTask] = []
-    streams: list[int] = []
-    for op in graph.ops:
-        key = stream_of(op)
-        if key not in numbers:
-            numbers[key] = len(numbers)
-            labels.append(label_of(op))
-        streams.append(numbers[key])
+    for op, key in zip(graph.ops, keys, strict=True):
+        labels[numbers[key]] = label_of(op)
         why = op.attributes.get(WHY) if op.attributes else None
         text = why.data if isinstance(why, StringAttr) else ""
         tasks.append(_task(op, label_of(op), model, text))
+    streams = [numbers[key] for key in keys]
     for source, later in graph.ordered:
         graph.require(source, later, "an event orders them")
     return PlannedSchedule(target, tasks, streams, graph.before, labels, model.target.event)
