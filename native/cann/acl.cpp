@@ -14,44 +14,6 @@ constexpr std::int32_t kMallocHugeFirst = 0;
 constexpr std::int32_t kPollMilliseconds = 500;
 constexpr std::uint32_t kStreamFastLaunch = 1, kStreamFastSync = 2;
 
-// Codes that only a real device gives; runtime/status.h has those of the rules.
-struct DeviceCode {
-  AclStatus status;
-  const char* name;
-};
-constexpr DeviceCode kDeviceCodes[] = {
-    {100000, "ACL_ERROR_INVALID_PARAM"},
-    {100001, "ACL_ERROR_UNINITIALIZE"},
-    {kRepeatInitialize, "ACL_ERROR_REPEAT_INITIALIZE"},
-    {107022, "ACL_ERROR_RT_DEVICE_TASK_ABORT"},
-    {207004, "ACL_ERROR_RT_NO_DEVICE"},
-    {207007, "ACL_ERROR_RT_NO_EVENT_RESOURCE"},
-    {207008, "ACL_ERROR_RT_NO_STREAM_RESOURCE"},
-    {207009, "ACL_ERROR_RT_NO_NOTIFY_RESOURCE"},
-    {207010, "ACL_ERROR_RT_NO_MODEL_RESOURCE"},
-    {207012, "ACL_ERROR_RT_OVER_LIMIT"},
-    {207018, "ACL_ERROR_RT_DEVICE_OOM"},
-    {507009, "ACL_ERROR_RT_TASK_TYPE_NOT_SUPPORT"},
-    {507010, "ACL_ERROR_RT_LOST_HEARTBEAT"},
-    {507014, "ACL_ERROR_RT_AICORE_TIMEOUT"},
-    {507015, "ACL_ERROR_RT_AICORE_EXCEPTION"},
-    {507016, "ACL_ERROR_RT_AICORE_TRAP_EXCEPTION"},
-    {507017, "ACL_ERROR_RT_AICPU_TIMEOUT"},
-    {507018, "ACL_ERROR_RT_AICPU_EXCEPTION"},
-    {507899, "ACL_ERROR_RT_DRV_INTERNAL_ERROR"},
-};
-
-const char* device_code_name(AclStatus status) {
-  for (const DeviceCode& code : kDeviceCodes)
-    if (code.status == status)
-      return code.name;
-  return nullptr;
-}
-
-bool has_rule(AclStatus status) {
-  return std::string(runtime::facts_of(static_cast<Code>(status)).name) != "unknown code";
-}
-
 // The latest error text of this thread; ACL clears it when it is read.
 std::string recent_text(const AclFunctions& acl) {
   if (acl.aclGetRecentErrMsg == nullptr)
@@ -69,12 +31,6 @@ std::atomic<std::uint64_t> next_serial{1};
 thread_local std::uint64_t entered_serial = 0;
 
 } // namespace
-
-std::string code_name(AclStatus status) {
-  if (const char* name = device_code_name(status))
-    return name;
-  return has_rule(status) ? runtime::facts_of(static_cast<Code>(status)).name : "";
-}
 
 Acl::Acl(std::shared_ptr<const Library> library, int device, bool owned)
     : library_(std::move(library)), device_(device), owned_(owned), serial_(next_serial++) {
@@ -139,12 +95,9 @@ std::string Acl::soc_name() const {
 }
 
 void Acl::check(AclStatus status, const char* function) const {
-  if (status == 0)
-    return;
-  std::string what = std::string(function) + " failed";
-  if (const char* name = device_code_name(status))
-    what += std::string(" with ") + name;
-  throw runtime::Error(static_cast<Code>(status), what, recent_text(call()));
+  if (status != 0)
+    throw runtime::Error(static_cast<Code>(status), std::string(function) + " failed",
+                         recent_text(call()));
 }
 
 void Acl::report(AclStatus status, const char* function) const noexcept {
@@ -152,7 +105,8 @@ void Acl::report(AclStatus status, const char* function) const noexcept {
     return;
   try {
     std::fprintf(stderr, "torchair: %s failed with %s (%d) while cleaning up: %s\n", function,
-                 code_name(status).c_str(), status, recent_text(call()).c_str());
+                 runtime::facts_of(static_cast<Code>(status)).name, status,
+                 recent_text(call()).c_str());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "torchair: %s failed with %d while cleaning up\n", function, status);
   }

@@ -87,7 +87,4 @@ private:
   std::shared_ptr<const Acl> acl_;
 };
 
-// "ACL_ERROR_RT_MEMORY_ALLOCATION" for 207001; empty for a code without a name here.
-std::string code_name(AclStatus status);
-
 } // namespace torchair::cann

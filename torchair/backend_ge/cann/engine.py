@@ -72,7 +72,8 @@ class CannExecutable:
                 return self._run_on_host(inputs)
             return self._run_on_npu(inputs, self._npu)
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"the graph failed on the NPU: {error}") from error
+            text = process.error_text(error)
+            raise EngineError(f"the graph failed on the NPU: {text}") from error
 
     # ------------------------------------------------------------ tensors on the host
 
@@ -216,7 +217,8 @@ class CannEngine:
                 # GE decided for dynamic shapes after all: then it makes the outputs itself.
                 graph = compile_graph(gives_outputs=False)
         except RuntimeError as error:
-            raise EngineError(f"GE did not compile the graph: {error}") from error
+            text = process.error_text(error)
+            raise EngineError(f"GE did not compile the graph: {text}") from error
         return CannExecutable(engine, graph, signature, npu)
 
 

@@ -90,7 +90,7 @@ def _open_engine(
         raise _load_error(error) from error
     except RuntimeError as error:
         raise EngineError(
-            f"the cann engine cannot start: {error}",
+            f"the cann engine cannot start: {error_text(error)}",
             hint="npu-smi info shows the devices; config.engine = 'host' runs without one",
         ) from error
 
@@ -117,6 +117,11 @@ def close_device() -> None:
     """Give the device up. Its streams, events and graphs must be gone before."""
     _native.cann_close_device()
     atexit.unregister(close_device)
+
+
+def error_text(error: Exception) -> str:
+    """What an error of the driver says; the text of a DeviceError has its code and rule already."""
+    return str(error.args[-1]) if isinstance(error, _native.runtime.DeviceError) else str(error)
 
 
 def _load_error(error: _native.CannLoadError) -> EngineError:
