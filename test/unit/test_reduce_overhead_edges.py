@@ -30,6 +30,10 @@ CASES: dict[str, Case] = {
     "conjugated": (lambda x: x * 2, lambda: (torch.randn(3, dtype=torch.complex64).conj(),)),
     "negated": (lambda x: x + 1, lambda: (torch.randn(3, dtype=torch.complex64).conj().imag,)),
     "real_of_complex": (lambda x: x.real * 2, lambda: (torch.randn(3, dtype=torch.complex64),)),
+    "complex_numbers": (
+        lambda x: (x * (1 + 2j) + torch.full((3,), 3 - 1j)).sum(),
+        lambda: (torch.randn(3, dtype=torch.complex64),),
+    ),
     "bool": (lambda x: ~x & True, lambda: (torch.tensor([True, False]),)),
     "uint8": (lambda x: x + 250, lambda: (torch.arange(10, dtype=torch.uint8),)),
     "bit_cast": (lambda x: x.view(torch.int32) + 1, lambda: (torch.randn(3),)),

@@ -21,9 +21,11 @@ from torchair.ir import element_types, interned
 from torchair.ir.calls import CallOp
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.location import name_of, source_of
-from torchair.ir.schema import Parameter
+from torchair.ir.schema import Parameter, Role
 from torchair.ir.values import decode
 
+_ONE_VALUE = (Role.REQUIRED, Role.OPTIONAL, Role.SCALAR)
+"""Roles of one value: a list there is the two parts of a complex number."""
 _SCALARS = (interned.i64, interned.f64, interned.i1)
 
 
@@ -229,6 +231,8 @@ class _Reader:
         if isinstance(value, SSAValue):
             return Value(self.numbers[value])
         if isinstance(value, list):
+            if parameter.role in _ONE_VALUE and len(value) == 2:
+                return complex(*value)
             return [self._torch_value(item, parameter) for item in value]
         match parameter.kind:
             case "dtype" if isinstance(value, Attribute):
