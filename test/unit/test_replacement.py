@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -550,3 +551,44 @@ def test_an_output_right_after_the_root() -> None:
     for _ in range(3):
         x = x.abs() - x.exp()
     torch.testing.assert_close(found, x)
+
+
+def test_bisect_finds_the_replacement() -> None:
+    torchair.register_replacement(torch_sine, cosine_for_sine, [torch.randn(3)])
+    text = str(torchair.bisect(lambda x: x.sin() + 1, torch.randn(4)))
+    assert "pass 'apply-replacements' changes graph 0" in text
+    assert "rewrite 1 of 1: torch_sine" in text
+    assert "test_replacement.py:" in text
+
+
+def test_sizes_that_depend_on_data() -> None:
+    torchair.register_replacement(torch_sine, cosine_for_sine, [torch.randn(3)])
+    x = torch.randn(8)
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        found, report = run(lambda x: x[x > 0].sin(), x)
+    assert matches(report) == 1
+    torch.testing.assert_close(found, x[x > 0].cos())
+
+
+def test_exported_program() -> None:
+    class Sine(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sin() * 2
+
+    torchair.register_replacement(torch_sine, cosine_for_sine, [torch.randn(3)])
+    x = torch.randn(4)
+    compiled = torchair.compile_exported_program(torch.export.export(Sine(), (x,)))
+    torch.testing.assert_close(compiled(x), x.cos() * 2)
+
+
+def test_new_calls_have_the_place_of_the_old_ones(tmp_path: Path) -> None:
+    torchair.register_replacement(norm, fused_norm, EXAMPLE)
+    config = torchair.CompilerConfig()
+    config.debug.ir_dump.path = str(tmp_path)
+    torch._dynamo.reset()
+    backend = torchair.get_npu_backend(compiler_config=config)
+    with torch.no_grad():
+        torch.compile(norm, backend=backend)(torch.randn(3, 8), torch.randn(8))
+    [path] = tmp_path.rglob("*apply-replacements.mlir")
+    [line] = [line for line in path.read_text().splitlines() if "npu.npu_rms_norm" in line]
+    assert "aten.mul.Tensor" in line and "test_replacement.py" in line
