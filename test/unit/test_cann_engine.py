@@ -11,6 +11,7 @@ import torch
 from fake_cann.build import compiler
 from fake_cann.device import FakeCann
 from fake_cann.fixtures import compile_text, engine_on, loaded_fake, unary_graph
+from models import Llama
 
 import torchair
 from torchair.backend_ge.cann import process
@@ -83,6 +84,17 @@ def test_training_step_equals_eager(fake: FakeCann) -> None:
     twin(x).square().sum().backward()
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_decoder_equals_eager(fake: FakeCann, dynamic: bool) -> None:
+    torch.manual_seed(0)
+    model = Llama(layers=1).eval()
+    decode = compiled(model, dynamic=dynamic)
+    with torch.no_grad():
+        for length in (5, 8):
+            tokens = torch.randint(0, 128, (2, length))
+            torch.testing.assert_close(decode(tokens), model(tokens))
 
 
 def test_numbers_travel_as_host_scalars(fake: FakeCann) -> None:

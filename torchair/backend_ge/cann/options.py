@@ -135,5 +135,5 @@ def check_same(first: Mapping[str, str], later: Mapping[str, str]) -> None:
         "GE takes the options of the process once, from the first graph",
         expected=", ".join(f"{key}={first.get(key, '(not set)')}" for key in changed),
         found=", ".join(f"{key}={value}" for key, value in changed.items()),
-        hint="use one configuration for all graphs of a process, or call torchair.reset() first",
+        hint="use one configuration, or call torchair.backend_ge.cann.process.close() before",
     )
