@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -59,11 +59,12 @@ def host_speed_up(repeats: int) -> tuple[float, float]:
         plain_chain()
         plain_chain()
 
+    worker = ThreadPoolExecutor(1)
+
     def at_once() -> None:
-        other = threading.Thread(target=plain_chain)
-        other.start()
+        other = worker.submit(plain_chain)
         plain_chain()
-        other.join()
+        other.result()
 
     runs = [lambda: one.run([x, w]), lambda: two.run([x, w]), in_turn, at_once]
     times = best_of(runs, repeats)
