@@ -331,6 +331,15 @@ def test_extra_check() -> None:
     assert report.replacements[0].refused == {"extra_check returned False": 1}
 
 
+def test_a_refused_place_is_counted_once() -> None:
+    """Both orders of a sum are tried."""
+    torchair.register_replacement(
+        lambda x, y: x + y, torch.mul, EXAMPLE[:1] * 2, extra_check=lambda match: False
+    )
+    _, report = run(lambda x, y: (x + y).exp() + y, torch.randn(3), torch.randn(3))
+    assert report.replacements[0].refused == {"extra_check returned False": 2}
+
+
 def test_matches_stay_on_one_stream() -> None:
     torchair.register_replacement(norm, fused_norm, EXAMPLE)
 

@@ -80,6 +80,7 @@ class Application:
         self.statistics = ReplacementStatistics(replacement.name, len(self.loose.calls))
         self.inserted: list[Traced] = []
         self._made = made
+        self._refused: set[CallOp] = set()
         self._dead: list[dict[CallOp, bool]] = []
         self._accepted: tuple[Match, Specialised, Traced, Operation] | None = None
 
@@ -87,8 +88,17 @@ class Application:
         """The rewrite of the sweep."""
 
         def apply(op: CallOp, rewriter: Rewriter) -> None:
-            if match_outputs(self.loose.roots, Match(op), self._is_accepted):
+            reasons: list[str | None] = []
+
+            def accept(match: Match) -> bool:
+                reasons.append(self.refusal(match))
+                return reasons[-1] is None
+
+            if match_outputs(self.loose.roots, Match(op), accept):
                 self._replace(rewriter)
+            elif reasons and reasons[0] and op not in self._refused:  # ops are visited again
+                self._refused.add(op)
+                self.statistics.refuse(reasons[0])
 
         apply.__name__ = self.replacement.name
         return Pattern(self.loose.roots[0].names, apply)
@@ -129,12 +139,6 @@ class Application:
             return "a result is used before all arguments are computed"
         self._accepted = (exact, found, found.replacing, anchor)
         return None
-
-    def _is_accepted(self, match: Match) -> bool:
-        reason = self.refusal(match)
-        if reason is not None:
-            self.statistics.refuse(reason)
-        return reason is None
 
     def _replace(self, rewriter: Rewriter) -> None:
         assert self._accepted is not None
