@@ -45,7 +45,8 @@ _KINDS = {
     "Tensor": "tensor",
 }
 _EFFECTS = (
-    "Hcom", "PrintV2", "StringFormat", "Assign", "Send", "Recv", "Assert", "Cmo", "Rand", "DropOutGenMask",
+    "Hcom", "PrintV2", "StringFormat", "Assign", "Send", "Recv", "Assert", "Cmo", "Rand",
+    "DropOutGenMask",
     "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "Stateful", "DropoutV2",
 )  # fmt: skip
 """Prefixes of operators that do more than compute their results, or must not be merged."""
