@@ -69,7 +69,7 @@ def difference(arguments: Sequence[Argument], old: CaptureKey, new: CaptureKey) 
 def nearest(arguments: Sequence[Argument], known: Sequence[CaptureKey], new: CaptureKey) -> str:
     """How a new key differs from the known key that is most like it."""
     if not known:
-        return "nothing is captured"
+        return "the first call"
     closest = min(known, key=lambda old: sum(a != b for a, b in zip(old, new, strict=True)))
     return "; ".join(difference(arguments, closest, new)) or "nothing"
 
