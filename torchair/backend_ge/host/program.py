@@ -178,14 +178,8 @@ class Program:
                 if outputs is not None:
                     return outputs
                 version = self._plain
-            elif self._runs_before_plan == 0 and self._planning.acquire(blocking=False):
-                try:
-                    if self._to_plan is not None:
-                        return self._observe(capsules)
-                finally:
-                    self._planning.release()
-            elif self._runs_before_plan > 0:
-                self._runs_before_plan -= 1
+            elif self._is_turn_to_plan():
+                return self._observe_and_release(capsules)
             outputs = version.native.run(capsules)
             assert outputs is not None, "an unplanned program takes every layout"
             return outputs
@@ -194,6 +188,24 @@ class Program:
         finally:
             if self._written_inputs:
                 self._advance_versions(inputs)
+
+    def _is_turn_to_plan(self) -> bool:
+        """Whether this run is the one that memory is planned from; then the lock is held."""
+        if self._runs_before_plan != 0:
+            self._runs_before_plan -= self._runs_before_plan > 0
+            return False
+        if not self._planning.acquire(blocking=False):
+            return False
+        if self._to_plan is None:
+            self._planning.release()
+            return False
+        return True
+
+    def _observe_and_release(self, capsules: list[_native.Capsule]) -> list[_native.Capsule]:
+        try:
+            return self._observe(capsules)
+        finally:
+            self._planning.release()
 
     def _is_negated(self, inputs: Sequence[torch.Tensor]) -> bool:
         """Whether an input is more than its memory says. Complex ones have no planned views."""
