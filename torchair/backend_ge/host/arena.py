@@ -58,8 +58,8 @@ def plan_arena(
 
     Args:
         blocks: what is to be placed.
-        is_before: whether one call is done before another begins, for calls on several streams; None
-            when they run one after the other.
+        is_before: whether one call is done before another begins, for calls on several streams;
+            None when they run one after the other.
     """
     sizes = [_round_up(block.size) for block in blocks]
     neighbours = _overlaps(blocks) if is_before is None else _unordered(blocks, is_before)

@@ -89,9 +89,9 @@ def schedule_of(calls: Sequence[AtenCall]) -> Schedule:
     """The schedule of a trace.
 
     Raises:
-        ValueError: an event is recorded twice, or waited for by a call that does not come behind its
-            record (without a record the wait has no meaning, in front of it the streams may wait for
-            each other); names the calls.
+        ValueError: an event is recorded twice, or waited for by a call that does not come behind
+            its record (without a record the wait has no meaning, in front of it the streams may
+            wait for each other); names the calls.
     """
     if all(call.stream == 0 and not call.waits and not call.records for call in calls):
         return Schedule([_PLACEMENT_0] * len(calls))
