@@ -15,12 +15,14 @@ from torchair.config import CAPTURE_MODES, CompilerConfig, Snapshot, apply_optio
 from torchair.frontend.auto_functionalized import expand_auto_functionalized
 from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
+from torchair.frontend.frozen_batch_norm import fold_batch_norms
 from torchair.frontend.gears import gears_of_graph, guard_gears
 from torchair.frontend.input_names import names_of_graph
-from torchair.frontend.internal_formats import formats_of_inputs, mark_formats
+from torchair.frontend.internal_formats import mark_formats
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control_hooks import POST_PASS, PRE_PASS, run_hook
+from torchair.frontend.real_inputs import tracing_inputs
 from torchair.frontend.reduce_overhead import capture_fx_graph
 from torchair.frontend.report import CompileReport
 from torchair.frontend.summary import write_summary
@@ -69,6 +71,9 @@ def prepare_graph(gm: GraphModule, example_inputs: Any, config: Snapshot, role: 
     run_hook(POST_PASS, gm, example_inputs, config)
     if role != "backward":
         mark_formats(gm)
+    is_frozen = config.experimental_config.frozen_parameter and role == "inference"
+    if is_frozen and config.numerics == "fast":
+        fold_batch_norms(gm)
 
 
 class NpuBackend:
@@ -109,7 +114,7 @@ class NpuBackend:
         )
         policy = config.inference_config.dynamic_gears_merge_policy
         gears = gears_of_graph(guard_gears(gm, example_inputs, policy))
-        with whole_operators(), gears, formats_of_inputs(example_inputs), names_of_graph(gm):
+        with whole_operators(), gears, tracing_inputs(example_inputs), names_of_graph(gm):
             return backend(gm, example_inputs)
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:

@@ -8,9 +8,6 @@ reads it from the Data node. The host device stores every tensor row-major whate
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from enum import IntEnum
 from typing import Any
 
@@ -20,6 +17,7 @@ from torch.fx import GraphModule
 
 from torchair.core.utils import logger
 from torchair.errors import EngineError
+from torchair.frontend.real_inputs import real_inputs
 
 _MARK = "_torchair_format"
 FORMAT = "torchair.format"
@@ -113,26 +111,12 @@ def format_of(tensor: object) -> int | None:
     return getattr(tensor, _MARK, None)
 
 
-_formats: ContextVar[dict[int, int]] = ContextVar("_formats", default={})  # noqa: B039
-
-
-@contextmanager
-def formats_of_inputs(inputs: Sequence[object]) -> Iterator[None]:
-    """Remember the internal formats of a graph's inputs while its AOT graphs are compiled."""
-    found = {index: format_of(value) for index, value in enumerate(inputs)}
-    token = _formats.set({index: value for index, value in found.items() if value is not None})
-    try:
-        yield
-    finally:
-        _formats.reset(token)
-
-
 def mark_formats(graph_module: GraphModule) -> None:
-    """Note the formats on the placeholders of a forward graph, which are in the inputs' order."""
-    placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
-    for index, value in _formats.get().items():
-        if index < len(placeholders):
-            placeholders[index].meta[FORMAT] = value
+    """Note the internal formats of a forward graph's inputs on its placeholders."""
+    for node, value in real_inputs(graph_module).items():
+        stored = format_of(value)
+        if stored is not None:
+            node.meta[FORMAT] = stored
 
 
 def npu_format_cast_via_cpu(
