@@ -59,11 +59,9 @@ def _can_fold(norm: Node, weights: dict[Node, Tensor]) -> bool:
 
 def _fold(graph_module: GraphModule, norm: Node, weights: dict[Node, Tensor]) -> None:
     convolution: Any = norm.args[0]
-    values = [
-        None if node is None else weights[node]
-        for node in (*convolution.args[1:3], *norm.args[1:5])
-    ]
-    weight, bias = _folded(*values, norm.args[6])
+    nodes: list[Any] = [*convolution.args[1:3], *norm.args[1:5]]
+    values: list[Any] = [None if node is None else weights[node] for node in nodes]
+    weight, bias = _folded(values, norm.args[6])
     graph = graph_module.graph
     with graph.inserting_before(convolution):
         constants = [_constant(graph_module, convolution, value) for value in (weight, bias)]
@@ -79,16 +77,15 @@ def _fold(graph_module: GraphModule, norm: Node, weights: dict[Node, Tensor]) ->
     graph.erase_node(convolution)
 
 
-def _folded(
-    weight: Tensor,
-    bias: Tensor | None,
-    gamma: Tensor | None,
-    beta: Tensor | None,
-    mean: Tensor,
-    variance: Tensor,
-    epsilon: Any,
-) -> tuple[Tensor, Tensor]:
-    """The weight and bias of the convolution alone, in the weight's dtype."""
+def _folded(values: list[Any], epsilon: Any) -> tuple[Tensor, Tensor]:
+    """The weight and bias of the convolution alone, in the weight's dtype.
+
+    Args:
+        values: weight and bias (or None) of the convolution; gamma and beta (or None), mean and
+            variance of the batch norm.
+        epsilon: what is added to the variance.
+    """
+    weight, bias, gamma, beta, mean, variance = values
     with _disable_current_modes(), torch.no_grad():
         scale = torch.rsqrt(variance.double() + epsilon)
         if gamma is not None:
