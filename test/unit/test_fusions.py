@@ -320,3 +320,22 @@ def test_rotary_embedding_of_pairs(turn: Any, dynamic: bool, tmp_path: Any) -> N
 
     inputs = (torch.randn(2, 4, 5, 16), torch.randn(2, 1, 5, 16), torch.randn(2, 1, 5, 16))
     check(rotary, inputs, tmp_path, "RotaryPositionEmbedding", dynamic=dynamic)
+
+
+def linear_of_int8(x: Tensor, w: Tensor, s: Tensor, b: Tensor) -> Tensor:
+    return functional.linear(x, w.to(x.dtype) * s, b)
+
+
+def product_of_int8(x: Tensor, w: Tensor, s: Tensor, b: Tensor) -> Tensor:
+    return x @ (w.t().to(x.dtype) * s.t()) + b
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("form", [linear_of_int8, product_of_int8])
+def test_product_with_int8_weights(form: Any, dynamic: bool, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(3, 16).half(), torch.randint(-127, 128, (8, 16), dtype=torch.int8)
+    s, b = (torch.rand(8, 1) * 0.02).half(), torch.randn(8).half()
+    found, nodes = compile_and_count(form, (x, w, s, b), tmp_path, dynamic=dynamic)
+    torch.testing.assert_close(found, form(x, w, s, b), rtol=4e-3, atol=8e-3)
+    assert "WeightQuantBatchMatmulV2" in nodes and not {"Cast", "MatMul", "MatMulV2"} & set(nodes)

@@ -20,6 +20,7 @@ _MODULES = {
     "fuse-layer-norm": ("fuse_layer_norm", "FuseLayerNormPass"),
     "fuse-norm-output": ("fuse_norm_output", "FuseNormOutputPass"),
     "fuse-moe-gating": ("fuse_moe_gating", "FuseMoeGatingPass"),
+    "fuse-weight-quant-matmul": ("fuse_weight_quant_matmul", "FuseWeightQuantMatmulPass"),
     "fuse-gated-activation": ("fuse_gated_activation", "FuseGatedActivationPass"),
     "fuse-rotary-embedding": ("fuse_rotary_embedding", "FuseRotaryEmbeddingPass"),
     "promote-dtypes": ("promote_dtypes", "PromoteDtypesPass"),

@@ -20,6 +20,7 @@ FUSE = (
     "fuse-rms-norm",
     "fuse-norm-output",
     "fuse-moe-gating",
+    "fuse-weight-quant-matmul",
     "fuse-gated-activation",
     "fuse-rotary-embedding",
 )
