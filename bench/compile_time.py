@@ -23,6 +23,7 @@ from torchair.backend_ge.emit import emit, serialize
 from torchair.frontend.compile import StageClock
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import import_graph
+from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.outputs import plan_outputs
 from torchair.ir.garbage import quiet_gc
 from torchair.passes import pipelines
@@ -41,9 +42,14 @@ def capture(layers: int, dynamic: bool) -> torch.fx.GraphModule:
     torch._dynamo.reset()
     torch._dynamo.config.cache_size_limit = 64
     model = Llama(layers=layers).eval()
-    backend = aot_autograd(
+    trace = aot_autograd(
         fw_compiler=keep, inference_compiler=keep, decompositions=default_decompositions()
     )
+
+    def backend(gm: torch.fx.GraphModule, inputs: object) -> object:
+        fix_module_constants(gm)
+        return trace(gm, inputs)
+
     with torch.no_grad():
         torch.compile(model, backend=backend, dynamic=dynamic)(torch.randint(0, 128, (2, 16)))
     return graphs[0]
