@@ -77,6 +77,8 @@ class Rewriter:
         self.wide: dict[Operation, list[SSAValue]] = {}
         self.changed = False
         self.erased: set[Operation] = set()
+        self.made: dict[object, SSAValue] = {}
+        """Values that patterns share: what was made for a key stays available in this sweep."""
 
     def create(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from torchair.ir import interned
 from torchair.ir.graph_pattern import (
@@ -100,14 +100,32 @@ def _fuse(match: Match, layout: str, rewriter: Rewriter) -> None:
 
 
 def _widen(table: SSAValue, match: Match, rewriter: Rewriter) -> SSAValue:
-    """The table with leading dimensions of one, as many as the operator wants."""
-    while len(shape := shape_of(table) or ()) < _RANK:
+    """The table with leading dimensions of one, as many as the operator wants: made once, where the
+    table is."""
+    shape = shape_of(table)
+    assert shape is not None, "the guard has read it"
+    if len(shape) == _RANK:
+        return table
+    made = rewriter.made.get(table)
+    if made is None:
         symbols = interned.symbols_of(table.type)
         type_ = interned.tensor(
             [1, *shape], element_of(table), None if symbols is None else ["1", *symbols]
         )
-        table = create(rewriter, "aten.unsqueeze", [table, 0], [type_], match.root).results[0]
-    return table
+        place = _after(table, match)
+        made = create(rewriter, "aten.unsqueeze", [table, 0], [type_], place).results[0]
+        rewriter.made[table] = made
+    return _widen(made, match, rewriter)
+
+
+def _after(table: SSAValue, match: Match) -> Operation:
+    """The operation in front of which a value made of a table serves every reader of the table."""
+    if isinstance(table, BlockArgument):
+        first = table.owner.first_op
+        return first if first is not None else match.root
+    assert isinstance(table.owner, Operation), "a result"
+    following = table.owner.next_op
+    return match.root if following is None else following
 
 
 @dataclass(frozen=True)
