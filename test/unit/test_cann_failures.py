@@ -163,6 +163,15 @@ def test_operator_that_fails_on_the_device(fake: FakeCann) -> None:
     torch.testing.assert_close(graph.run([torch.eye(3)]), [torch.eye(3)])
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, even in a background job, which starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_ends_the_wait(fake: FakeCann) -> None:
     """Ctrl-C arrives while a run is under way: KeyboardInterrupt, and the engine works on."""
     graph = compile_text(unary_graph())

@@ -16,6 +16,7 @@ import torch
 from torchair._native import runtime
 from torchair.backend_ge.host.program import AtenCall, Program, Slot, Trace
 aten = torch.ops.aten
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
 device = runtime.Device("host")
 stream = device.create_stream()
 x = torch.randn(400, 400)
