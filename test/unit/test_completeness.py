@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from torchair.dialects.aten.torch_schema import parse_schema
 from torchair.dialects.ge import lookup_op, registry
 from torchair.ir.schema import Schema
 from torchair.passes.convert_aten_to_ge import converters
+
+importlib.import_module("torchair.frontend.scopes")  # defines torch's operators of scopes
 
 CONVERTERS = Path(__file__).parents[2] / "torchair" / "passes" / "convert_aten_to_ge"
 WITHOUT_KERNEL = {

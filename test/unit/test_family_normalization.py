@@ -105,14 +105,14 @@ def test_batch_norm_is_one_node():
     assert graphs[0].node_types[-1] == "BNInfer"
 
 
-def test_running_statistics_are_copied_before_they_are_written():
+def test_running_statistics_are_written_where_they_are():
     def function(x, mean, variance):
         before = mean + 0
         return F.batch_norm(x, mean, variance, training=True), before, mean * 2
 
     given = numbers(torch.float32, 3, 6, 4, 5), torch.ones(6), torch.ones(6)
     graphs = check(function, *given)
-    assert graphs[0].node_types.count("TensorMove") == 2
+    assert "TensorMove" not in graphs[0].node_types  # nobody reads the old values afterwards
 
 
 TRAINED = {
