@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the native module with sanitizers and runs its tests under them.
 # Usage: native/sanitize.sh [address|thread] [pytest arguments]. Without a sanitizer: both, one after
-# the other, and then the CANN driver's. "address" includes UBSan. PYTHON names the interpreter
-# (default: python).
+# the other; without pytest arguments the CANN driver too. "address" includes UBSan. PYTHON names the
+# interpreter (default: python).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
@@ -11,8 +11,7 @@ case "${1:-both}" in
 address | thread) sanitizer=$1 && shift ;;
 *)
   bash native/sanitize.sh address "$@"
-  bash native/sanitize.sh thread "$@"
-  exec bash native/cann/sanitize.sh
+  exec bash native/sanitize.sh thread "$@"
   ;;
 esac
 
