@@ -1,8 +1,7 @@
 """Fast verifier with dominance, run after every pass.
 
 A signature (class, operand types, result types, properties) is checked once and remembered; each
-operation then costs about a microsecond. Dominance, which xDSL 0.74 does not check, is checked
-every
+operation then costs about a microsecond. Dominance, which xDSL 0.74 does not check, is checked each
 time. Attributes are compared by identity, so the memo keeps them alive.
 """
 
@@ -44,7 +43,7 @@ def verify_op(op: CallOp) -> None:
     _verify_signature(op, operands_of(op))
 
 
-def _verify_region(region: Region, visible: set[SSAValue], parent: Operation) -> None:
+def _verify_region(region: Region, visible: set[int], parent: Operation) -> None:
     blocks = list(region.blocks)
     if len(blocks) > 1:
         _verify_with_xdsl(parent)
@@ -53,21 +52,22 @@ def _verify_region(region: Region, visible: set[SSAValue], parent: Operation) ->
         _verify_block(block, visible, parent)
 
 
-def _verify_block(block: Block, visible: set[SSAValue], parent: Operation) -> None:
-    defined: set[SSAValue] = set()
+def _verify_block(block: Block, visible: set[int], parent: Operation) -> None:
+    """Verify a block; ``visible``: ids of the values that it may use (values hash slowly)."""
+    defined: set[int] = set()
     if not parent.has_trait(IsolatedFromAbove):
         defined.update(visible)
-    defined.update(block.args)
+    defined.update(map(id, block.args))
     for op in iter_ops(block):
         operands = operands_of(op)
         for operand in operands:
-            if operand not in defined:
+            if id(operand) not in defined:
                 _fail(op, _dominance_message(op, operand))
         if isinstance(op, CallOp) and not op.regions:
             _verify_signature(op, operands)
         else:
             _verify_other(op, defined)
-        defined.update(op.results)
+        defined.update(map(id, op.results))
     last = block.last_op
     if last is None:
         if not parent.has_trait(NoTerminator):
@@ -97,7 +97,7 @@ def _verify_signature(op: CallOp, operands: tuple[SSAValue, ...]) -> None:
     _memo[key] = alive
 
 
-def _verify_other(op: Operation, visible: set[SSAValue]) -> None:
+def _verify_other(op: Operation, visible: set[int]) -> None:
     for region in op.regions:
         _verify_region(region, visible, op)
     if isinstance(op, FuncOp):
