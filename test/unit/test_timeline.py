@@ -24,9 +24,12 @@ def two_branches(x: Tensor, w: Tensor) -> Tensor:
     return y + z.t()
 
 
-def compiled_model() -> Any:
+def compiled_model(mode: str = "max-autotune") -> Any:
     torch._dynamo.reset()
-    return torch.compile(two_branches, backend=torchair.get_npu_backend(), fullgraph=True)
+    config = torchair.CompilerConfig()
+    config.mode = mode
+    backend = torchair.get_npu_backend(compiler_config=config)
+    return torch.compile(two_branches, backend=backend, fullgraph=True)
 
 
 def run(compiled: Any) -> None:
@@ -37,8 +40,9 @@ def read_trace(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
 
 
-def test_trace_has_planned_and_measured_tracks_and_event_arrows(tmp_path: Path) -> None:
-    compiled = compiled_model()
+@pytest.mark.parametrize("mode", ["max-autotune", "reduce-overhead"])
+def test_trace_has_planned_and_measured_tracks_and_event_arrows(mode: str, tmp_path: Path) -> None:
+    compiled = compiled_model(mode)
     run(compiled)
     events = read_trace(torchair.timeline(compiled, tmp_path / "out.json"))
     processes = [e["args"]["name"] for e in events if e["name"] == "process_name"]

@@ -72,7 +72,7 @@ def _events(reports: Sequence[CompileReport]) -> Iterator[TraceEvent]:
 
 def measured_calls(report: CompileReport) -> Measured:
     """The calls of a run with a clock; empty when the engine cannot, or before the first run."""
-    executable = None if report.executable is None else report.executable()
+    executable = report.captured if report.executable is None else report.executable()
     timed = getattr(executable, "timed_calls", None)
     return [] if timed is None else timed()
 

@@ -20,14 +20,13 @@ from torchair.backend_ge.host.lowering import (
     trace_graph,
 )
 from torchair.backend_ge.host.program import Program, ProgramError
-from torchair.backend_ge.host.timed_run import TimedCall, timed_run
+from torchair.backend_ge.host.timed_run import TIMED_RUNS, TimedCall, timed_run
 from torchair.backend_ge.host.tracing import DataDependentError, real_execution
 from torchair.backend_ge.load import load
 from torchair.errors import EngineError
 from torchair.ir.garbage import quiet_gc
 
 DEFAULT_MAX_PROGRAMS = 64
-TIMED_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)

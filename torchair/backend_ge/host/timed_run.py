@@ -13,6 +13,9 @@ import torch
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 from torchair.backend_ge.host.tracing import real_execution
 
+TIMED_RUNS = 3
+"""Runs of which the last is shown: the first ones warm caches."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimedCall:

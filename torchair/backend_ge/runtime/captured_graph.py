@@ -18,6 +18,7 @@ from torch._C._dynamo.guards import TensorGuards
 from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import _disable_current_modes
 
+from torchair.backend_ge.host.timed_run import TIMED_RUNS, TimedCall, timed_run
 from torchair.backend_ge.runtime import host_values
 from torchair.backend_ge.runtime.aten_graph import AtenGraph
 from torchair.backend_ge.runtime.capture import Capture, CapturePolicy
@@ -28,6 +29,7 @@ from torchair.backend_ge.runtime.specialise import (
     SpecialiseOptions,
     TensorSpec,
     specialise,
+    trace_calls,
 )
 from torchair.backend_ge.runtime.staging import StagingPool, pool_of
 from torchair.backend_ge.runtime.statistics import log_statistics
@@ -127,6 +129,7 @@ class CapturedGraph:
         self._captures: dict[CaptureKey, Capture] = {}
         self._latest: tuple[Any, list[Any], Capture] | None = None
         self._pool: StagingPool | None = None
+        self._traced: tuple[list[Any], SpecialiseOptions] | None = None
         self._has_warned = False
         live_graphs.add(self)
 
@@ -238,6 +241,7 @@ class CapturedGraph:
             reinplace_inputs=options.reinplace_inputs,
             reinplace_values=options.reinplace_values,
         )
+        self._traced = specs, chosen
         try:
             specialised = specialise(self.graph, specs, chosen)
         except BaseException:
@@ -254,6 +258,27 @@ class CapturedGraph:
         self._captures[key] = made
         self.counts.captures += 1
         return made
+
+    def timed_calls(self) -> list[tuple[TimedCall, str, str | None]]:
+        """Every call of a run with a clock, with its operator and source line.
+
+        The run takes made-up inputs of the geometry that was captured last; it is empty before any
+        capture, and where numbers are updated before each replay.
+        """
+        if self._traced is None or self._traced[1].slots is not None:
+            return []
+        trace, _, positions = trace_calls(self.graph, *self._traced)
+        inputs = [self._traced[0][i].make() for i in positions]
+        for tensor in inputs:
+            tensor.fill_(1 if tensor.is_floating_point() else 0)
+        found, _ = timed_run(trace, inputs, repeats=TIMED_RUNS)
+        calls = self.graph.calls
+        last = len(calls) - 1
+        origins = [calls[min(call.origin, last)] for call in found]
+        return [
+            (call, origin.origin or origin.name, origin.source)
+            for call, origin in zip(found, origins, strict=True)
+        ]
 
     def prepare(self, arguments: Sequence[Any]) -> None:
         """Capture for a call without making it, if that is not done yet.

@@ -118,6 +118,18 @@ def specialise(
     Raises:
         EngineError: a call is illegal for these shapes; names the operator and the source line.
     """
+    with real_execution():
+        return _finish(*trace_calls(graph, inputs, options))
+
+
+def trace_calls(
+    graph: AtenGraph, inputs: Sequence[TensorSpec | Any], options: SpecialiseOptions
+) -> tuple[Trace, Storages, list[int]]:
+    """The calls of a program before it is built, arguments as of ``specialise``.
+
+    Returns:
+        The trace, which slots share memory, and the arguments that are inputs, in order.
+    """
     tracer = Tracer()
     values: dict[int, Any] = {}
     positions: list[int] = []
@@ -145,7 +157,7 @@ def specialise(
         frozen = [tracer.slot_of(values[index]) for index in options.frozen]
         fold(trace, storages, frozenset(frozen))
         place_on_streams(trace.calls, graph)
-        return _finish(trace, storages, positions)
+        return trace, storages, positions
 
 
 def _add_input(tracer: Tracer, spec: TensorSpec) -> torch.Tensor:
