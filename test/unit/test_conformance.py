@@ -340,6 +340,17 @@ def test_expectations_are_strict_in_both_directions() -> None:
     )
 
 
+def test_a_tolerance_forgives_few_differing_digits_and_nothing_else() -> None:
+    entry = Expectation(("exp",), MISMATCH, "other digits", ("float32",))
+    passed = Outcome("exp", "float32", "static", False, "direct", 0, PASS, "")
+    differing = replace(passed, op="sin", status=MISMATCH)
+    refused = replace(passed, op="sin", status=UNSUPPORTED)
+    assert breaches([passed] * 9 + [differing], [entry], 0.1) == []
+    assert len(breaches([passed] * 8 + [differing] * 2, [entry], 0.1)) == 2
+    assert len(breaches([passed] * 9 + [refused], [entry], 0.1)) == 1
+    assert breaches([passed], [entry])[0].startswith("stale: exp")
+
+
 def test_floors_are_kept_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "expectations.toml"
     path.write_text(as_toml([], {"float32": 60.0, "all": 50.0}))
