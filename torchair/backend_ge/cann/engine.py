@@ -68,9 +68,10 @@ class CannExecutable:
                 found=len(inputs),
             )
         try:
-            if self._npu is None:
-                return self._run_on_host(inputs)
-            return self._run_on_npu(inputs, self._npu)
+            with process.running():
+                if self._npu is None:
+                    return self._run_on_host(inputs)
+                return self._run_on_npu(inputs, self._npu)
         except (RuntimeError, ValueError) as error:
             text = process.error_text(error)
             raise EngineError(f"the graph failed on the NPU: {text}") from error

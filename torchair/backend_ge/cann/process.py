@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torchair import _native
@@ -29,6 +30,31 @@ class OpenEngine:
 
 _lock = threading.Lock()
 _open: list[OpenEngine] = []
+_runs = threading.Condition()
+_running: list[int] = []
+"""One entry per run that is under way: the thread it is on."""
+PATIENCE = 10.0
+"""Seconds that ``close`` waits for runs of other threads; a device that hangs must not keep it."""
+
+
+@contextmanager
+def running() -> Generator[None]:
+    """A run, until its results are fetched: the engine is not closed under it."""
+    thread = threading.get_ident()
+    with _runs:
+        _running.append(thread)
+    try:
+        yield
+    finally:
+        with _runs:
+            _running.remove(thread)
+            _runs.notify_all()
+
+
+def _wait_for_runs() -> None:
+    own = threading.get_ident()
+    with _runs:
+        _runs.wait_for(lambda: all(thread == own for thread in _running), PATIENCE)
 
 
 def check_libraries() -> None:
@@ -137,6 +163,7 @@ def _load_error(error: _native.CannLoadError) -> EngineError:
 def close() -> None:
     """Close the engine: graphs, session, GE, device, ACL, in this order. Compiled graphs of it
     cannot run any more; the next compilation opens a new one."""
+    _wait_for_runs()
     with _lock:
         while _open:
             _open.pop().native.close()
