@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/exiting.h"
 #include "runtime/status.h"
 
 namespace torchair::host {
@@ -59,6 +60,7 @@ bool Worker::State::take(Job& job) {
 }
 
 void Worker::State::work() {
+  runtime::is_awaited_at_exit = true;
   Job job;
   for (std::uint64_t n = 1; take(job); ++n) {
     try {

@@ -11,6 +11,7 @@
 #include "program/binding.h"
 #include "program/proxy_model.h"
 #include "runtime/bindings.h"
+#include "runtime/gil.h"
 
 namespace nb = nanobind;
 
@@ -200,7 +201,7 @@ std::optional<nb::list> run_program(ProgramHandle& program, const nb::list& inpu
   std::vector<Tensor> tensors = take_all(inputs);
   std::optional<std::vector<Tensor>> outputs;
   {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     outputs = program->run(tensors);
     if (outputs)
       tensors.clear();
@@ -224,7 +225,7 @@ observe_program(ProgramHandle& program, const nb::list& inputs,
   std::vector<Tensor> tensors = take_all(inputs);
   std::vector<std::vector<Observed>> observed;
   {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     tensors = program->observe(tensors, results, observed);
   }
   std::vector<std::vector<std::optional<ObservedSpec>>> specs;
@@ -249,7 +250,7 @@ void put_on(LaunchHandle& launch, runtime::Handle<runtime::Device>& device,
   std::vector<std::shared_ptr<runtime::Stream>> shares;
   for (nb::handle stream : streams)
     shares.push_back(nb::cast<runtime::Handle<runtime::Stream>&>(stream).share());
-  const nb::gil_scoped_release no_gil;
+  const runtime::ReleasedGil no_gil;
   launch->put_on(*device, shares);
 }
 

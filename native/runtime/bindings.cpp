@@ -1,4 +1,5 @@
 #include "runtime/bindings.h"
+#include "runtime/gil.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -96,12 +97,12 @@ std::string print_status(CaptureStatus status) {
 template <typename Wait> void wait_interruptibly(std::int32_t timeout_ms, Wait wait) {
   constexpr std::int32_t kSlice = 100;
   if (timeout_ms >= 0) {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     return wait(timeout_ms);
   }
   while (true) {
     try {
-      const nb::gil_scoped_release no_gil;
+      const runtime::ReleasedGil no_gil;
       return wait(kSlice);
     } catch (const Error& error) {
       if (error.code() != Code::kWaitTimeout)
@@ -130,7 +131,7 @@ void bind_error(nb::module_& module) {
   });
 }
 
-using NoGil = nb::call_guard<nb::gil_scoped_release>;
+using NoGil = nb::call_guard<runtime::ReleasedGil>;
 using StreamHandle = Handle<Stream>;
 using EventHandle = Handle<Event>;
 using PoolHandle = Handle<MemoryPool>;
@@ -205,7 +206,7 @@ void bind_capture(nb::class_<StreamHandle>& stream) {
 
 void launch_python(StreamHandle& stream, nb::object function, std::string name) {
   auto task = std::make_shared<PythonTask>(std::move(function), std::move(name));
-  const nb::gil_scoped_release no_gil;
+  const runtime::ReleasedGil no_gil;
   stream->launch(std::move(task));
 }
 

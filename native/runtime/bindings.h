@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "runtime/gil.h"
 #include "runtime/runtime.h"
 
 namespace torchair::runtime {
@@ -26,7 +27,7 @@ public:
   Handle& operator=(Handle&&) = delete;
   ~Handle() {
     if (object_) { // a Python object dies with the interpreter held
-      const nanobind::gil_scoped_release no_gil;
+      const runtime::ReleasedGil no_gil;
       object_.reset();
     }
   }
