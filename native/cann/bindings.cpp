@@ -12,6 +12,7 @@
 #include "cann/device.h"
 #include "cann/host_run.h"
 #include "runtime/bindings.h"
+#include "runtime/gil.h"
 
 namespace nb = nanobind;
 
@@ -75,7 +76,7 @@ public:
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
   ~Owned() {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     const T last = std::move(value_);
   }
   const T& get() const noexcept { return value_; }
@@ -97,14 +98,14 @@ class PythonEngine {
 public:
   PythonEngine(std::vector<std::string> folders, int device, const std::string& route, bool owned,
                std::string dump_config, OptionList process, OptionList session) {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     engine_ = Engine::open({std::move(folders), device, parse(route), owned, std::move(dump_config),
                             std::move(process), std::move(session)});
   }
   PythonEngine(const PythonEngine&) = delete;
   PythonEngine& operator=(const PythonEngine&) = delete;
   ~PythonEngine() {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     engine_.reset();
   }
 
@@ -113,7 +114,7 @@ public:
                                            model.size());
     std::shared_ptr<CompiledGraph> graph;
     {
-      const nb::gil_scoped_release no_gil;
+      const runtime::ReleasedGil no_gil;
       graph = engine_->compile(bytes, options);
     }
     return nb::cast(new PythonGraph(std::move(graph)), nb::rv_policy::take_ownership);
@@ -123,7 +124,7 @@ public:
                        std::vector<ViewTuple> outputs, const std::vector<Alias>& aliases) const {
     std::vector<Output> made;
     {
-      const nb::gil_scoped_release no_gil;
+      const runtime::ReleasedGil no_gil;
       made = cann::run_on_host(*engine_, *graph.get(), to_views(std::move(inputs)),
                                to_views(std::move(outputs)), aliases, check_signals);
     }
@@ -137,7 +138,7 @@ public:
         std::make_shared<PythonAllocator>(std::move(allocate), std::move(free), stream);
     std::vector<Output> made;
     {
-      const nb::gil_scoped_release no_gil;
+      const runtime::ReleasedGil no_gil;
       made = graph.get()->run(reinterpret_cast<void*>(stream), allocator,
                               to_views(std::move(inputs)), to_views(std::move(outputs)));
     }
@@ -147,7 +148,7 @@ public:
   // Queues a copy of an output on a stream, from the device to the device.
   void copy_output(const PythonOutput& output, std::uintptr_t target, std::size_t bytes,
                    std::uintptr_t stream) const {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     const Acl& acl = *engine_->acl();
     acl.enter_thread();
     acl.copy_async(reinterpret_cast<void*>(target), output.get().second.view().data, bytes,
@@ -155,7 +156,7 @@ public:
   }
 
   void close() const {
-    const nb::gil_scoped_release no_gil;
+    const runtime::ReleasedGil no_gil;
     engine_->close();
   }
 
@@ -192,14 +193,14 @@ std::shared_ptr<NpuDevice>& npu_device() {
 
 runtime::Handle<runtime::Device> open_device(const std::vector<std::string>& folders, int device,
                                              bool owned) {
-  const nb::gil_scoped_release no_gil;
+  const runtime::ReleasedGil no_gil;
   if (npu_device() == nullptr)
     npu_device() = std::make_shared<NpuDevice>(AclUse(Library::open(folders), device, owned));
   return runtime::Handle<runtime::Device>(npu_device());
 }
 
 void close_device() {
-  const nb::gil_scoped_release no_gil;
+  const runtime::ReleasedGil no_gil;
   if (const std::shared_ptr<NpuDevice> last = std::exchange(npu_device(), nullptr))
     last->close();
 }
@@ -261,7 +262,7 @@ void bind_results(nb::module_& module) {
       .def(
           "copy_to_host",
           [](const PythonOutput& output, std::uintptr_t target, std::size_t bytes) {
-            const nb::gil_scoped_release no_gil;
+            const runtime::ReleasedGil no_gil;
             const auto& [engine, result] = output.get();
             copy_to_host(*engine, result, reinterpret_cast<void*>(target), bytes);
           },
@@ -286,7 +287,7 @@ void bind(nb::module_& module) {
   module.def(
       "cann_load",
       [](const std::vector<std::string>& folders) {
-        const nb::gil_scoped_release no_gil;
+        const runtime::ReleasedGil no_gil;
         return Library::open(folders)->report();
       },
       nb::arg("folders"));

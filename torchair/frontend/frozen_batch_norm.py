@@ -64,7 +64,10 @@ def _fold(graph_module: GraphModule, norm: Node, weights: dict[Node, Tensor]) ->
     weight, bias = _folded(values, norm.args[6])
     graph = graph_module.graph
     with graph.inserting_before(convolution):
-        constants = [_constant(graph_module, convolution, value) for value in (weight, bias)]
+        constants = [
+            _constant(graph_module, convolution, f"{convolution.name}_folded_{what}", value)
+            for what, value in (("weight", weight), ("bias", bias))
+        ]
         fused = graph.call_function(
             _CONVOLUTION, (convolution.args[0], *constants, *convolution.args[3:])
         )
@@ -96,8 +99,7 @@ def _folded(values: list[Any], epsilon: Any) -> tuple[Tensor, Tensor]:
         return (weight.double() * columns).to(weight.dtype), shift.to(weight.dtype)
 
 
-def _constant(graph_module: GraphModule, convolution: Node, value: Tensor) -> Node:
-    name = f"_folded_{len([n for n in dir(graph_module) if n.startswith('_folded_')])}"
+def _constant(graph_module: GraphModule, convolution: Node, name: str, value: Tensor) -> Node:
     graph_module.register_buffer(name, value)
     node = graph_module.graph.get_attr(name)
     fake = convolution.meta["val"]

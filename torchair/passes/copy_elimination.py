@@ -21,6 +21,7 @@ from torchair.ir import private
 from torchair.ir.calls import CallOp
 from torchair.ir.location import describe
 from torchair.ir.rewrite import Rewriter
+from torchair.passes.canonicalize.aliasing import writes_operand
 
 
 @dataclass(frozen=True)
@@ -130,18 +131,6 @@ def _aliases_of(op: Operation, operand: int, words: CopyWords) -> list[SSAValue]
     if not isinstance(op, CallOp):
         return []
     return [v for index, v in enumerate(op.results) if words.is_alias(op, index, operand)]
-
-
-def writes_operand(op: CallOp, index: int) -> bool:
-    """Whether an operation writes one of its operands."""
-    if op.schema.pure:
-        return False
-    end = 0
-    for parameter, count in zip(op.schema.parameters, op.operand_counts(), strict=True):
-        end += count
-        if index < end:
-            return parameter.writes
-    return False
 
 
 def _why_needed(

@@ -13,8 +13,8 @@ from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import ANY, Call, Node, OneOf, call, one_of
 from torchair.ir.rewrite import Rewriter
+from torchair.passes.canonicalize.casts import CASTS
 
-CASTS = ("prims.convert_element_type", "aten._to_copy")
 SPLITS = ("aten.split.Tensor", "aten.split", "aten.split_with_sizes", "aten.chunk")
 VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
 FLOATS = (interned.f32, interned.f16, interned.bf16)

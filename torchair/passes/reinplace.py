@@ -12,7 +12,7 @@ from torchair.dialects.aten import lookup
 from torchair.ir import private
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Rewriter
-from torchair.passes.canonicalize.aliasing import is_view_op
+from torchair.passes.canonicalize.aliasing import is_view_op, writes_operand
 from torchair.passes.copy_elimination import (
     CopyWords,
     find_copies,
@@ -20,7 +20,6 @@ from torchair.passes.copy_elimination import (
     touches,
     why_read_later,
     write_in_place,
-    writes_operand,
 )
 from torchair.passes.fusion_forms import create
 from torchair.passes.rewrite_pass import RewritePass

@@ -81,7 +81,7 @@ def _reaches(value: SSAValue, and_return: bool) -> bool:
         if not isinstance(op, CallOp):
             if and_return:
                 return True
-        elif count >= _WALK_LIMIT or _writes_operand(op, index):
+        elif count >= _WALK_LIMIT or writes_operand(op, index):
             return True
     return False
 
@@ -96,7 +96,8 @@ def _users_of_storage(value: SSAValue) -> Iterator[tuple[Operation, int]]:
                 pending.extend(use.operation.results)
 
 
-def _writes_operand(op: CallOp, index: int) -> bool:
+def writes_operand(op: CallOp, index: int) -> bool:
+    """Whether an operation writes one of its operands."""
     if op.schema.pure or not any(p.writes for p in op.schema.parameters):
         return False
     end = 0

@@ -12,7 +12,7 @@ from torchair.passes.canonicalize.aliasing import is_ever_written
 from torchair.passes.canonicalize.copies import replace_by_copy
 from torchair.passes.dtype_rules import INTEGERS, loses_nothing
 
-_CASTS = ("prims.convert_element_type", "aten._to_copy")
+CASTS = ("prims.convert_element_type", "aten._to_copy")
 
 
 def is_plain_cast(op: CallOp) -> bool:
@@ -24,16 +24,16 @@ def is_plain_cast(op: CallOp) -> bool:
     return not moves and is_dense and op.argument("memory_format") in (None, "preserve_format")
 
 
-@pattern(*_CASTS)
+@pattern(*CASTS)
 def drop_cast_to_same_dtype(op: CallOp, rewriter: Rewriter) -> None:
     source = op.operands[0]
     if element_type(source.type) == element_type(op.results[0].type) and is_plain_cast(op):
         replace_by_copy(op, source, rewriter)
 
 
-@pattern(*_CASTS)
+@pattern(*CASTS)
 def merge_casts(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *_CASTS)
+    inner = defining_op(op.operands[0], *CASTS)
     if inner is None or not is_plain_cast(op) or not is_plain_cast(inner):
         return
     source = inner.operands[0]
