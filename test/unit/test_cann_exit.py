@@ -1,4 +1,4 @@
-"""How processes that use the cann engine end: by themselves, by an exception, after a fork."""
+"""How processes that use the cann engine end: by themselves, by an interrupt, after a fork."""
 
 from __future__ import annotations
 
@@ -46,11 +46,29 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 assert torch.equal(graph.run([x])[0], x)
 """,
+    "after Ctrl-C ended the wait for the device": """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
+fake.set_delay(20000)
+threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    graph.run([x])
+    raise SystemExit("the run was not interrupted")
+except KeyboardInterrupt:
+    fake.set_delay(0)
+assert torch.equal(graph.run([x])[0], x), "the engine works on"
+""",
 }
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cann")
+    build("9.1.0", folder)
+    return folder
+
+
 @pytest.mark.parametrize("how", sorted(TAILS))
-def test_process_ends_clean(how: str, tmp_path: Path) -> None:
-    build("9.1.0", tmp_path)
-    printed = run_script(SCRIPT.format(folder=str(tmp_path)) + TAILS[how], tmp_path)
+def test_process_ends_clean(how: str, built: Path) -> None:
+    printed = run_script(SCRIPT.format(folder=str(built)) + TAILS[how], built)
     assert printed.split() == ["clean"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -161,28 +157,3 @@ def test_operator_that_fails_on_the_device(fake: FakeCann) -> None:
     assert fake.errors, "the host engine refused it"
     fake.errors.clear()
     torch.testing.assert_close(graph.run([torch.eye(3)]), [torch.eye(3)])
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C raises, even in a background job, which starts with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_interrupt_ends_the_wait(fake: FakeCann) -> None:
-    """Ctrl-C arrives while a run is under way: KeyboardInterrupt, and the engine works on."""
-    graph = compile_text(unary_graph())
-    x = torch.randn(2, 3)
-    graph.run([x])
-    fake.set_delay(1500)
-    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        graph.run([x])
-    assert time.monotonic() - start < 1.4
-    fake.set_delay(0)
-    torch.testing.assert_close(graph.run([x]), [torch.relu(x)])
