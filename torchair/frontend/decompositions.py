@@ -17,6 +17,7 @@ from torchair.frontend.bessel_decompositions import OWN_DECOMPOSITIONS as BESSEL
 from torchair.frontend.conditional_decompositions import conditional_decompositions
 from torchair.frontend.counting_decompositions import OWN_DECOMPOSITIONS as COUNTING
 from torchair.frontend.fx_import import aten_name
+from torchair.frontend.grouped_decompositions import transformers_experts
 from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
 from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
@@ -187,4 +188,5 @@ def default_decompositions() -> dict[Any, Callable[..., Any]]:
         if not isinstance(op, torch._ops.OpOverload) or aten_name(op) not in known
     }
     own = {**OWN_DECOMPOSITIONS, **LINALG, **SPECIAL, **BESSEL, **POLYNOMIALS}
-    return {**table, **conditional_decompositions(), **own, **quantized_decomposed()}
+    traced = {**quantized_decomposed(), **transformers_experts()}
+    return {**table, **conditional_decompositions(), **own, **traced}
