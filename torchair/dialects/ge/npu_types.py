@@ -6,11 +6,13 @@ Quantised types of PyTorch stand for the integers they hold, ``quint4x2`` for in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from torchair.dialects.ge import dtypes
 from torchair.errors import ConversionError
 
+_GROUP_BITS = 16
 _NAMES = MappingProxyType(
     {
         0: "uint8",
@@ -72,3 +74,25 @@ def ge_number(number: int, operator: str) -> int:
         ConversionError: no type has this number.
     """
     return dtypes.BY_NAME[type_name(number, operator)].ge
+
+
+def packed_group_sizes(sizes: Sequence[int] | None, operator: str) -> int:
+    """``group_size`` of GE's quantised products: sizes along m, n and k in 16 bits each.
+
+    Args:
+        sizes: a ``group_sizes`` argument; None and empty give 0.
+        operator: the operator it was given to, for the message.
+
+    Raises:
+        ConversionError: there are not three sizes, or one does not fit.
+    """
+    if not sizes:
+        return 0
+    if len(sizes) != 3 or not all(0 <= size < 1 << _GROUP_BITS for size in sizes):
+        raise ConversionError(
+            f"{operator}: group_sizes does not fit",
+            expected=f"three sizes along m, n and k, each below {1 << _GROUP_BITS}",
+            found=str(list(sizes)),
+        )
+    m, n, k = sizes
+    return (m << 2 * _GROUP_BITS) + (n << _GROUP_BITS) + k

@@ -106,6 +106,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_grouped_matmul_swiglu_quant_v2",
         "npu_quant_conv2d",
     ),
+    "matmul_accumulation": (
+        "npu_add_quant_matmul",
+        "npu_add_quant_matmul_",
+        "npu_add_quant_gmm",
+        "npu_add_quant_gmm_",
+    ),
     "sparse_attention": (
         "npu_lightning_indexer",
         "npu_quant_lightning_indexer",

@@ -68,6 +68,7 @@ FAMILIES = (
     "npu_matmul",
     "npu_grouped_matmul",
     "npu_matmul_fusions",
+    "npu_matmul_accumulation",
     "npu_sparse_attention",
     "npu_mla_prolog",
     "npu_state_space",
