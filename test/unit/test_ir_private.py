@@ -91,6 +91,40 @@ def test_iteration_survives_erasing_the_current_operation() -> None:
     assert block.is_empty
 
 
+def test_erased_operations_leave_no_trace() -> None:
+    block = Block(arg_types=[TENSOR])
+    ops = [relu(block.args[0], block) for _ in range(4)]
+    user = relu(ops[1].results[0], block)
+    for op in (ops[0], ops[2], user):
+        private.erase_op(block, op)
+        assert op.parent is None
+        assert op.next_op is op.prev_op is None
+    assert list(block.ops) == [ops[1], ops[3]]
+    assert list(reversed(block.ops)) == list(private.iter_ops_backwards(block)) == [ops[3], ops[1]]
+    assert block.args[0].uses.get_length() == 2
+    assert ops[1].results[0].first_use is None
+    private.erase_op(block, ops[3])
+    private.erase_op(block, ops[1])
+    assert block.is_empty
+    assert block.last_op is block.args[0].first_use is None
+
+
+def test_used_operations_are_not_erased() -> None:
+    block = Block(arg_types=[TENSOR])
+    producer = relu(block.args[0], block)
+    relu(producer.results[0], block)
+    with pytest.raises(ValueError, match=r"'aten\.relu' is erased, but its result is used"):
+        private.erase_op(block, producer)
+    assert block.first_op is producer
+
+
+def test_classes_of_values() -> None:
+    block = Block(arg_types=[TENSOR])
+    for value in (block.args[0], *relu(block.args[0]).results):
+        assert value.__class__ in private.VALUE_CLASSES
+    assert [*private.types_of(block.args)] == [TENSOR]
+
+
 def test_redirected_uses() -> None:
     block = Block(arg_types=[TENSOR, TENSOR])
     first, second = block.args

@@ -23,9 +23,17 @@ from torchair.ir.schema import Schema
 CallT = TypeVar("CallT", bound="CallOp")
 
 
-class CallOp(Operation):
+class _CallMeta(type(Operation)):
+    """``isinstance(op, CallOp)`` without the walk over registered classes that ABC does: it is what
+    every loop over operations asks first."""
+
+    __instancecheck__ = type.__instancecheck__
+
+
+class CallOp(Operation, metaclass=_CallMeta):
     """Base of all operations whose definition is a table row."""
 
+    __hash__ = object.__hash__  # by identity, as xDSL's, without a call of Python
     schema: ClassVar[Schema]
     single_floats: ClassVar[bool] = False
     """Whether float attributes are float32 (GE) rather than float64 (ATen)."""
@@ -89,7 +97,7 @@ def make_call_class(
         "__doc__": f"``{schema.text}``",
         "__module__": base.__module__,
     }
-    return cast("type[CallT]", type(schema.name, (base,), namespace))
+    return cast("type[CallT]", type(base)(schema.name, (base,), namespace))
 
 
 __all__ = ["SEGMENTS", "CallOp", "make_call_class"]

@@ -181,19 +181,51 @@ def string(value: str) -> StringAttr:
 
 def element_type(type_: Attribute) -> Attribute:
     """Element type of a (ranked or unranked) tensor type; a scalar type is its own element type."""
-    if isinstance(type_, TensorType | UnrankedTensorType):
-        return type_.element_type
+    cls = type_.__class__
+    if cls is TensorType or cls is UnrankedTensorType:
+        return cast("TensorType[Any]", type_).element_type
     return type_
 
 
 def symbols_of(type_: Attribute) -> tuple[str, ...] | None:
     """Expressions of a tensor type's sizes (``("s0", "4096")``), None when it has no symbols."""
-    encoding = type_.encoding if isinstance(type_, TensorType) else None
-    if not isinstance(encoding, ArrayAttr):
-        return None
-    return tuple(entry.data for entry in encoding if isinstance(entry, StringAttr))
+    return _sizes_of(type_)[1]
 
 
 def shape_of(type_: Attribute) -> tuple[int, ...] | None:
     """Sizes of a ranked tensor type (``DYNAMIC`` where unknown), None when the rank is unknown."""
-    return type_.get_shape() if isinstance(type_, TensorType) else None
+    return _sizes_of(type_)[0]
+
+
+_Sizes = tuple[tuple[int, ...] | None, tuple[str, ...] | None, Attribute]
+"""Sizes and their expressions, and the type, which is kept so that its id stays its own."""
+_sizes: dict[int, _Sizes] = {}
+_SIZES_LIMIT = 100_000
+
+
+def _sizes_of(type_: Attribute) -> _Sizes:
+    found = _sizes.get(id(type_))
+    if found is None:
+        if len(_sizes) >= _SIZES_LIMIT:
+            _sizes.clear()
+        found = _sizes[id(type_)] = (*_read_sizes(type_), type_)
+    return found
+
+
+def _read_sizes(type_: Attribute) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    if not isinstance(type_, TensorType):
+        return None, None
+    encoding = type_.encoding
+    symbols = None
+    if isinstance(encoding, ArrayAttr):
+        symbols = tuple(entry.data for entry in encoding if isinstance(entry, StringAttr))
+    return tuple(type_.get_shape()), symbols
+
+
+def is_equal(left: Attribute, right: Attribute) -> bool:
+    """Whether two types are equal; what was interned answers without a look at its parts."""
+    if left is right:
+        return True
+    if shape_of(left) != shape_of(right):
+        return False
+    return left == right

@@ -7,11 +7,22 @@ xDSL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from xdsl.dialects.builtin import AnyFloat, UnknownLoc
-from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue, SSAValues, Use
+from xdsl.ir import (
+    Attribute,
+    Block,
+    BlockArgument,
+    Operation,
+    OpResult,
+    SSAValue,
+    SSAValues,
+    Use,
+)
 from xdsl.parser import AttrParser, Parser
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
@@ -20,12 +31,28 @@ OpT = TypeVar("OpT", bound=Operation)
 UNKNOWN_LOCATION = UnknownLoc()
 FIELDS: dict[type, tuple[str, ...]] = {
     Operation: ("_operands", "_operand_uses", "_next_op", "_prev_op", "results", "properties"),
+    OpResult: ("op", "index"),
     Block: ("_first_op", "_last_op", "_args"),
     SSAValue: ("_type", "_name", "first_use"),
     Use: ("_prev_use", "_next_use", "_operation", "_index"),
     AttrParser: ("_TensorLiteralElement", "_parse_tensor_literal_element"),
 }
 """Every private field this module relies on, by class."""
+
+
+VALUE_CLASSES: frozenset[type] = frozenset((OpResult, BlockArgument))
+"""Classes of SSA values: ``value.__class__ in VALUE_CLASSES`` asks what ``isinstance(value,
+SSAValue)`` does, without the quarter of a microsecond that abstract classes take for an answer."""
+
+
+class Values(SSAValues[SSAValue]):
+    """Operands or results that are indexed as fast as a tuple.
+
+    A slice of them is a tuple as well, which the accessors that xDSL generates from operation
+    definitions do not expect: only operations made from a schema hold them.
+    """
+
+    __getitem__ = tuple.__getitem__  # pyright: ignore
 
 
 def create_op(
@@ -38,7 +65,8 @@ def create_op(
 ) -> OpT:
     """Build a region-free, successor-free operation; takes ownership of both dictionaries."""
     op: Any = cls.__new__(cls)
-    op._operands = SSAValues(operands)
+    values_class = Values if hasattr(cls, "schema") else SSAValues
+    op._operands = values_class(operands)
     uses: list[Use] = []
     for index, value in enumerate(operands):
         use = Use(op, index)
@@ -56,7 +84,7 @@ def create_op(
         result.op = op
         result.index = index
         results.append(result)
-    op.results = SSAValues(results)
+    op.results = values_class(results)
     op.properties = properties
     op.attributes = {} if attributes is None else attributes
     op.location = location
@@ -76,9 +104,41 @@ def append_op(block: Block, op: Operation) -> None:
     block._last_op = op  # pyright: ignore[reportPrivateUsage]
 
 
+def erase_op(block: Block, op: Operation) -> None:
+    """Erase an operation of a block.
+
+    Raises:
+        ValueError: one of its results has a user.
+    """
+    if op.regions or op.successors:
+        block.erase_op(op)
+        return
+    for result in op.results:
+        if result.first_use is not None:
+            raise ValueError(f"'{op.name}' is erased, but its result is used")
+    before, after = op._prev_op, op._next_op  # pyright: ignore[reportPrivateUsage]
+    if before is None:
+        block._first_op = after  # pyright: ignore[reportPrivateUsage]
+    else:
+        before._next_op = after  # pyright: ignore[reportPrivateUsage]
+    if after is None:
+        block._last_op = before  # pyright: ignore[reportPrivateUsage]
+    else:
+        after._prev_op = before  # pyright: ignore[reportPrivateUsage]
+    op.parent = op._prev_op = op._next_op = None  # pyright: ignore[reportPrivateUsage]
+    uses = op._operand_uses  # pyright: ignore[reportPrivateUsage]
+    for operand, use in zip(op._operands, uses, strict=True):  # pyright: ignore[reportPrivateUsage]
+        operand.remove_use(use)
+    op._operand_uses = ()  # pyright: ignore[reportPrivateUsage]
+
+
 def operands_of(op: Operation) -> tuple[SSAValue, ...]:
     """The operand tuple itself, without the sequence wrapper."""
     return op._operands  # pyright: ignore[reportPrivateUsage]
+
+
+types_of: Callable[[Iterable[SSAValue]], Iterable[Attribute]] = partial(map, attrgetter("_type"))
+"""The types of values, one after the other."""
 
 
 def next_op(op: Operation) -> Operation | None:
@@ -93,6 +153,15 @@ def iter_ops(block: Block) -> Iterator[Operation]:
         following = op._next_op  # pyright: ignore[reportPrivateUsage]
         yield op
         op = following
+
+
+def iter_ops_backwards(block: Block) -> Iterator[Operation]:
+    """Iterate over a block from its end; the current one may be erased while iterating."""
+    op = block._last_op  # pyright: ignore[reportPrivateUsage]
+    while op is not None:
+        preceding = op._prev_op  # pyright: ignore[reportPrivateUsage]
+        yield op
+        op = preceding
 
 
 def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAValue]]) -> None:
@@ -111,10 +180,9 @@ def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAVa
         if pending is not None:
             pending[index] = new
         else:
-            operands = user._operands  # pyright: ignore[reportPrivateUsage]
-            user._operands = SSAValues(  # pyright: ignore[reportPrivateUsage]
-                (*operands[:index], new, *operands[index + 1 :])
-            )
+            held = user._operands  # pyright: ignore[reportPrivateUsage]
+            changed = type(held)((*held[:index], new, *held[index + 1 :]))
+            user._operands = changed  # pyright: ignore[reportPrivateUsage]
         use = following
     old.first_use = None
     if new._name is None:  # pyright: ignore[reportPrivateUsage]
@@ -123,7 +191,8 @@ def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAVa
 
 def assign_wide(op: Operation, operands: list[SSAValue]) -> None:
     """Write the operand tuple of a wide operation whose uses ``redirect_uses`` already moved."""
-    op._operands = SSAValues(operands)  # pyright: ignore[reportPrivateUsage]
+    held = op._operands  # pyright: ignore[reportPrivateUsage]
+    op._operands = type(held)(operands)  # pyright: ignore[reportPrivateUsage]
 
 
 def set_type(value: SSAValue, type_: Attribute) -> None:
@@ -183,7 +252,7 @@ def add_result(op: Operation, type_: Attribute) -> OpResult:
     result._type = type_
     result.op = op
     result.index = len(op.results)
-    op.results = SSAValues((*op.results, result))
+    op.results = type(op.results)((*op.results, result))
     return result
 
 

@@ -126,7 +126,7 @@ class Rewriter:
                 self.worklist.append(owner)
         block = op.parent
         assert block is not None, "only attached operations can be erased"
-        block.erase_op(op)
+        private.erase_op(block, op)
         self.erased.add(op)
         self.changed = True
 

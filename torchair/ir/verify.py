@@ -11,7 +11,7 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.traits import IsolatedFromAbove, IsTerminator, NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
@@ -19,10 +19,11 @@ from torchair.errors import VerifyError
 from torchair.ir.call_verify import control_type
 from torchair.ir.calls import CallOp
 from torchair.ir.location import describe
-from torchair.ir.private import iter_ops, operands_of
+from torchair.ir.private import iter_ops, operands_of, types_of
 
 _MEMO_LIMIT = 200_000
-_memo: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_memo: dict[tuple[Any, ...], tuple[Attribute, ...]] = {}
+"""Signatures that were found right, and the attributes whose ids they are made of."""
 
 
 def verify_module(module: ModuleOp) -> None:
@@ -60,9 +61,9 @@ def _verify_block(block: Block, visible: set[int], parent: Operation) -> None:
     defined.update(map(id, block.args))
     for op in iter_ops(block):
         operands = operands_of(op)
-        for operand in operands:
-            if id(operand) not in defined:
-                _fail(op, _dominance_message(op, operand))
+        if not defined.issuperset(map(id, operands)):
+            operand = next(v for v in operands if id(v) not in defined)
+            _fail(op, _dominance_message(op, operand))
         if isinstance(op, CallOp) and not op.regions:
             _verify_signature(op, operands)
         else:
@@ -80,10 +81,11 @@ def _verify_signature(op: CallOp, operands: tuple[SSAValue, ...]) -> None:
     properties = op.properties
     key = (
         op.__class__,
-        *[id(v.type) for v in operands],
+        *map(id, types_of(operands)),
         -1,
-        *[id(r.type) for r in op.results],
-        *[(name, id(value)) for name, value in properties.items()],
+        *map(id, types_of(op.results)),
+        *properties,
+        *map(id, properties.values()),
     )
     if key in _memo:
         return
@@ -93,8 +95,7 @@ def _verify_signature(op: CallOp, operands: tuple[SSAValue, ...]) -> None:
         _fail(op, str(error))
     if len(_memo) >= _MEMO_LIMIT:
         _memo.clear()
-    alive = ([v.type for v in operands], [r.type for r in op.results], list(properties.values()))
-    _memo[key] = alive
+    _memo[key] = (*types_of(operands), *types_of(op.results), *properties.values())
 
 
 def _verify_other(op: Operation, visible: set[int]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.traits import IsTerminator
 
 from torchair.ir import private
@@ -43,6 +44,7 @@ class CsePass(RewritePass):
 def merge_equal_ops(block: Block) -> int:
     """Merge equal pure operations of one block; returns how many were removed."""
     known: dict[tuple[Any, ...], CallOp] = {}
+    numbers = _Numbers()
     wide: dict[Any, list[SSAValue]] = {}
     last = block.last_op
     if last is not None and last.has_trait(IsTerminator):
@@ -57,21 +59,51 @@ def merge_equal_ops(block: Block) -> int:
             continue
         if op.name in _FRESH_BUFFERS:
             continue
-        properties = op.properties.items()
-        key = (
-            op.__class__,
-            private.operands_of(op),
-            tuple(sorted(properties)) if len(properties) > 1 else tuple(properties),
-            tuple([r.type for r in op.results]),
-            tuple(op.attributes.items()),
-        )
-        first = known.setdefault(key, op)
+        first = known.setdefault(_key(op, numbers), op)
         if first is op:
             continue
         for old, new in zip(op.results, first.results, strict=True):
             private.redirect_uses(old, new, wide)
-        block.erase_op(op)
+        private.erase_op(block, op)
         merged += 1
     for terminator, operands in wide.items():
         private.assign_wide(terminator, operands)
     return merged
+
+
+class _Numbers(dict[int, int]):
+    """A number per attribute, by its id: equal attributes have one number.
+
+    Attributes hash by value, through all their parts; most are interned, so that a block of
+    thousands of operations has a few hundred.
+    """
+
+    def __init__(self) -> None:
+        self._by_value: dict[Attribute, int] = {}
+        self._alive: list[Attribute] = []
+
+    def of(self, attributes: Iterable[Attribute]) -> Iterator[int]:
+        """The numbers of some attributes."""
+        for attribute in attributes:
+            number = self.get(id(attribute))
+            if number is None:
+                number = self._by_value.setdefault(attribute, len(self._by_value))
+                self[id(attribute)] = number
+                self._alive.append(attribute)
+            yield number
+
+
+def _key(op: CallOp, numbers: _Numbers) -> tuple[Any, ...]:
+    """What two operations that compute the same have in common."""
+    properties = op.properties
+    names = sorted(properties) if len(properties) > 1 else properties
+    return (
+        op.__class__,
+        *map(id, private.operands_of(op)),
+        *names,
+        *numbers.of(map(properties.__getitem__, names)),
+        None,
+        *numbers.of(private.types_of(op.results)),
+        *op.attributes,
+        *numbers.of(op.attributes.values()),
+    )

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block
 
 from torchair.ir.calls import CallOp
+from torchair.ir.private import erase_op, iter_ops_backwards
 from torchair.passes.rewrite_pass import RewritePass
 
 
@@ -33,15 +34,13 @@ class DcePass(RewritePass):
 def erase_dead_ops(block: Block) -> int:
     """Erase dead operations of one block; returns how many."""
     erased = 0
-    op = block.last_op
-    while op is not None:
-        previous = op.prev_op
-        if (
-            isinstance(op, CallOp)
-            and op.schema.pure
-            and all(result.first_use is None for result in op.results)
-        ):
-            block.erase_op(op)
+    for op in iter_ops_backwards(block):
+        if not isinstance(op, CallOp) or not op.schema.pure:
+            continue
+        for result in op.results:
+            if result.first_use is not None:
+                break
+        else:
+            erase_op(block, op)
             erased += 1
-        op = previous
     return erased
