@@ -15,11 +15,13 @@ SHAPE = ("sym-inputs-to-sizes",)
 FUSE = (
     "raise-matmul",
     "fuse-attention",
+    "fuse-infer-attention",
     "fuse-activation",
     "fuse-layer-norm",
     "fuse-rms-norm",
     "fuse-norm-output",
     "fuse-moe-gating",
+    "fuse-quant-matmul",
     "fuse-weight-quant-matmul",
     "fuse-gated-activation",
     "fuse-rotary-embedding",

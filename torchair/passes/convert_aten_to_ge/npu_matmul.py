@@ -12,7 +12,7 @@ from torchair.ir import interned
 from torchair.passes.convert_aten_to_ge.geometry import rank, shape, symbols
 from torchair.passes.convert_aten_to_ge.npu_calls import build, ge_type, listed
 from torchair.passes.convert_aten_to_ge.npu_packing import unpacked
-from torchair.passes.convert_aten_to_ge.recipes import like
+from torchair.passes.convert_aten_to_ge.recipes import like, untransposed
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 
@@ -53,6 +53,8 @@ def npu_linear_backward(grad: Any, input: Any, weight: Any, out: Any) -> Any:
 def npu_quant_matmul(x1: Any, x2: Any, out: Any, **named: Any) -> Any:
     by_rows = ge.element(x1) == interned.i32 and symbols(x1)[-1] == symbols(x2)[-2]
     matrix, is_turned = four_bit_matrix(x2, by_rows)
+    if not is_turned:
+        matrix, is_turned = untransposed(matrix)
     return build(
         "npu_quant_matmul",
         "QuantBatchMatmulV3",
@@ -69,6 +71,8 @@ def npu_quant_matmul(x1: Any, x2: Any, out: Any, **named: Any) -> Any:
 @converts(listed("npu_weight_quant_batchmatmul"))
 def npu_weight_quant_batchmatmul(weight: Any, out: Any, **named: Any) -> Any:
     matrix, is_turned = four_bit_matrix(weight, symbols(weight)[-1] == symbols(out)[-1])
+    if not is_turned and not named["antiquant_group_size"]:
+        matrix, is_turned = untransposed(matrix)
     return build(
         "npu_weight_quant_batchmatmul",
         "WeightQuantBatchMatmulV2",
