@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
-from torchair.ir.rewrite import Pattern, Rewriter, pattern
+from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.casts import CASTS
 from torchair.passes.fuse_quant_factors import Dequantisation, Factor
 from torchair.passes.fusion_forms import VIEWS, Size, create, element_of, sizes_of, type_with_sizes
@@ -79,6 +79,9 @@ class _Edit:
         return total
 
     def widened(self, factor: Factor, size: Size) -> SSAValue:
+        inverse = defining_op(_source(factor.value), "aten.reciprocal")
+        if inverse is not None and factor.is_divisor:
+            factor = Factor(inverse.operands[0], False)
         value = self.flat(factor.value, size)
         if element_of(value) != interned.f32:
             type_ = self.typed(value.type, interned.f32)

@@ -19,6 +19,7 @@ FUSE = (
     "fuse-activation",
     "fuse-layer-norm",
     "fuse-rms-norm",
+    "fuse-dynamic-quant",
     "fuse-norm-output",
     "fuse-moe-gating",
     "fuse-quant-matmul",
