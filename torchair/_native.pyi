@@ -15,6 +15,8 @@ Argument: TypeAlias = (
 class OperatorError(RuntimeError):
     """A call of a program failed; ``args`` is (index of the instruction, torch's text)."""
 
+Product: TypeAlias = tuple[int, int, bool, bool, int]
+"""Rows, columns, whether there is a bias, whether the result is allocated, threads."""
 Placement: TypeAlias = tuple[int, list[int], list[int]]
 """(stream, events waited for before the call, events recorded after it)."""
 Layout: TypeAlias = tuple[int, list[int], list[int]]
@@ -69,6 +71,15 @@ class ProgramBuilder:
         frees: list[int],
         placement: Placement = ...,
     ) -> None: ...
+    def add_product_call(
+        self,
+        node: int,
+        tensors: list[int],
+        product: Product,
+        frees: list[int],
+        placement: Placement = ...,
+    ) -> None:
+        """A proxy call that the program computes itself where addresses and threads allow it."""
     def add_dispatcher_call(
         self,
         op: str,
@@ -97,6 +108,10 @@ class ProgramBuilder:
 def set_worker_excluded_keys(keys: list[int]) -> None:
     """Dispatch keys that threads of streams go below: numbers of torch._C.DispatchKey."""
 
+def multiply_rows(product: Product, matrix: int, vector: int, bias: int, result: int) -> bool:
+    """The product of contiguous float32 tensors by their addresses; False for those it does not
+    take."""
+
 def element_size(dtype: int) -> int:
     """Bytes of an element, for torch's number of a dtype."""
 
@@ -121,6 +136,7 @@ class runtime:  # a submodule
         @property
         def default_stream(self) -> runtime.Stream: ...
         def create_stream(self, priority: int = 0) -> runtime.Stream: ...
+        def borrow_stream(self, native: int) -> runtime.Stream: ...
         def create_event(self, external: bool = False) -> runtime.Event: ...
         def create_pool(self) -> runtime.MemoryPool: ...
         def synchronize(self) -> None: ...

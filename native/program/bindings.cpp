@@ -115,6 +115,8 @@ Argument parse_argument(nb::handle object) {
 // (stream, events waited for, events recorded)
 using PlacementSpec =
     std::tuple<std::uint32_t, std::vector<std::uint32_t>, std::vector<std::uint32_t>>;
+// (rows, columns, whether there is a bias, whether the result is allocated, threads)
+using ProductSpec = std::tuple<std::int64_t, std::int64_t, bool, bool, std::uint32_t>;
 // (dtype, sizes, strides)
 using LayoutSpec = std::tuple<std::int32_t, std::vector<std::int64_t>, std::vector<std::int64_t>>;
 // (dtype, sizes, strides, storage offset, storage bytes, storage address)
@@ -144,6 +146,16 @@ public:
                       std::vector<Register> frees, PlacementSpec placement) {
     add(ProxyCall{node, std::move(ints), std::move(tensors)}, std::move(frees),
         std::move(placement));
+  }
+
+  void add_product_call(int node, std::vector<Register> tensors, ProductSpec product,
+                        std::vector<Register> frees, PlacementSpec placement) {
+    const auto& [n_rows, n_columns, has_bias, allocates, n_threads] = product;
+    add(ProxyCall{node,
+                  {},
+                  std::move(tensors),
+                  RowProduct{n_rows, n_columns, has_bias, allocates, n_threads}},
+        std::move(frees), std::move(placement));
   }
 
   void add_dispatcher_call(std::string op, std::string overload, const nb::list& arguments,
@@ -211,6 +223,20 @@ std::optional<nb::list> run_program(ProgramHandle& program, const nb::list& inpu
   for (Tensor& tensor : tensors) // the capsules still own them
     tensor.release();
   return std::nullopt;
+}
+
+// bias may be null. The tensors are contiguous, of float32, and of the right sizes.
+bool multiply_rows(const ProductSpec& spec, std::uintptr_t matrix, std::uintptr_t vector,
+                   std::uintptr_t bias, std::uintptr_t result) {
+  const auto& [n_rows, n_columns, has_bias, allocates, n_threads] = spec;
+  const RowProduct product{n_rows, n_columns, has_bias, allocates, n_threads};
+  const RowProductData data{reinterpret_cast<const float*>(matrix),
+                            reinterpret_cast<const float*>(vector),
+                            reinterpret_cast<const float*>(bias), reinterpret_cast<float*>(result)};
+  if (!is_product(product) || !is_aligned(data))
+    return false;
+  multiply(product, data);
+  return true;
 }
 
 ObservedSpec to_spec(Observed observed) {
@@ -296,6 +322,8 @@ void bind(nb::module_& module) {
            nb::arg("n_inputs"), nb::arg("constants"), nb::arg("n_temporaries"), nb::arg("proxy"))
       .def("add_proxy_call", &ProgramBuilder::add_proxy_call, nb::arg("node"), nb::arg("ints"),
            nb::arg("tensors"), nb::arg("frees"), nb::arg("placement") = nowhere)
+      .def("add_product_call", &ProgramBuilder::add_product_call, nb::arg("node"),
+           nb::arg("tensors"), nb::arg("product"), nb::arg("frees"), nb::arg("placement") = nowhere)
       .def("add_dispatcher_call", &ProgramBuilder::add_dispatcher_call, nb::arg("op"),
            nb::arg("overload"), nb::arg("arguments"), nb::arg("results"), nb::arg("frees"),
            nb::arg("placement") = nowhere)
@@ -316,6 +344,8 @@ void bind(nb::module_& module) {
   module.def(
       "element_size", [](std::int32_t dtype) { return cshim().element_size(dtype); },
       nb::arg("dtype"));
+  module.def("multiply_rows", &multiply_rows, nb::arg("product"), nb::arg("matrix"),
+             nb::arg("vector"), nb::arg("bias"), nb::arg("result"));
   module.def("torch_enumerator", &torch_enumerator, nb::arg("getter"));
 }
 

@@ -96,11 +96,34 @@ void Context::call(std::size_t index) {
 }
 
 void Context::make(const ProxyCall& call, std::size_t instruction) {
+  TensorHandle* tensors = handles_.data() + first_handle_[instruction];
+  if (call.product && make(*call.product, tensors))
+    return;
   // The interface is not const-correct: ints and handles are only read.
   check(cshim().call_proxy(parts_.proxy, call.node, static_cast<int>(call.ints.size()),
                            const_cast<std::int64_t*>(call.ints.data()),
-                           static_cast<int>(call.tensors.size()),
-                           handles_.data() + first_handle_[instruction]));
+                           static_cast<int>(call.tensors.size()), tensors));
+}
+
+// False when torch has to make the call; its result has memory then, too.
+bool Context::make(const RowProduct& product, const TensorHandle* operands) {
+  const TensorHandle* bias = operands;
+  const TensorHandle* rest = product.has_bias ? operands + 1 : operands;
+  if (product.allocates) {
+    const Layout layout{cshim().float32, {1, product.n_rows}, {product.n_rows, 1}};
+    check(cshim().assign_tensor(Tensor::empty(layout).get(), rest[2]));
+  }
+  std::uint32_t n_threads = 0;
+  check(cshim().num_threads(&n_threads));
+  const RowProductData data{static_cast<const float*>(address_of(rest[1])),
+                            static_cast<const float*>(address_of(rest[0])),
+                            product.has_bias ? static_cast<const float*>(address_of(*bias))
+                                             : nullptr,
+                            static_cast<float*>(address_of(rest[2]))};
+  if (n_threads != product.n_threads || !is_aligned(data))
+    return false;
+  multiply(product, data);
+  return true;
 }
 
 void Context::make(const DispatcherCall& call) {

@@ -51,6 +51,7 @@ private:
   void collect_handles();
   void move_views();
   void make(const ProxyCall& call, std::size_t instruction);
+  bool make(const RowProduct& product, const TensorHandle* operands);
   void make(const DispatcherCall& call);
   void make(const ForeignCall& call);
   StableValue build(const Argument& argument) const;

@@ -52,10 +52,13 @@ CShim bind_all() {
   bind(table.get_storage_offset, "aoti_torch_get_storage_offset");
   bind(table.get_storage_size, "aoti_torch_get_storage_size");
   bind(table.tensor_from_blob, "aoti_torch_create_tensor_from_blob");
+  bind(table.empty_strided, "aoti_torch_empty_strided");
   bind(table.element_size, "aoti_torch_dtype_element_size");
   bind(table.set_grad_mode, "aoti_torch_grad_mode_set_enabled");
   bind(table.num_threads, "torch_get_num_threads");
+  bind(table.parallel_for, "torch_parallel_for");
   table.cpu = torch_enumerator("aoti_torch_device_type_cpu");
+  table.float32 = torch_enumerator("aoti_torch_dtype_float32");
   table.strided = torch_enumerator("aoti_torch_layout_strided");
   bind(table.last_error, "torch_exception_get_what_without_backtrace");
   bind(table.abi_version, "aoti_torch_abi_version");

@@ -50,10 +50,16 @@ struct CShim {
                                 const std::int64_t* strides, std::int64_t storage_offset,
                                 std::int32_t dtype, std::int32_t device_type,
                                 std::int32_t device_index, TensorHandle*);
+  ErrorCode (*empty_strided)(std::int64_t n_dims, const std::int64_t* sizes,
+                             const std::int64_t* strides, std::int32_t dtype,
+                             std::int32_t device_type, std::int32_t device_index, TensorHandle*);
   std::size_t (*element_size)(std::int32_t dtype);
   void (*set_grad_mode)(bool);
   ErrorCode (*num_threads)(std::uint32_t*);
-  std::int32_t cpu;     // the device type
+  ErrorCode (*parallel_for)(std::int64_t begin, std::int64_t end, std::int64_t grain,
+                            void (*)(std::int64_t begin, std::int64_t end, void*), void*);
+  std::int32_t cpu; // the device type
+  std::int32_t float32;
   std::int32_t strided; // the layout
   const char* (*last_error)();
   std::uint64_t (*abi_version)();

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "program/row_product.h"
 #include "program/tensor.h"
 
 namespace torchair::program {
@@ -17,11 +19,13 @@ inline constexpr Register kNoRegister = UINT32_MAX; // a result that nobody read
 
 // A call through torch's proxy executor. The static arguments live in its node; tensors and ints
 // are passed with every call. The executor borrows the operands and assigns into the result
-// registers.
+// registers. A product is computed without torch, as long as addresses and threads allow it: its
+// operands are the bias, if it has one, the vector, the matrix and the result.
 struct ProxyCall {
   int node;
   std::vector<std::int64_t> ints;
   std::vector<Register> tensors; // operands in schema order, then one per tensor result
+  std::optional<RowProduct> product = {};
 };
 
 // One argument of a dispatcher call: how to build its stack slot anew for every call.

@@ -17,6 +17,8 @@ public:
       throw std::invalid_argument("a proxy call needs a proxy executor");
     for (Register index : call.tensors)
       read(index);
+    if (call.product)
+      check_product(call);
   }
   void operator()(const DispatcherCall& call) const {
     for (const Argument& argument : call.arguments)
@@ -41,6 +43,12 @@ public:
   }
 
 private:
+  void check_product(const ProxyCall& call) const {
+    const std::size_t result = call.product->has_bias ? 3 : 2;
+    if (call.tensors.size() <= result || !is_product(*call.product))
+      throw std::invalid_argument("a product has too few operands, or no multiple of 4 columns");
+    write(call.tensors[result]);
+  }
   void check_argument(const Argument& argument) const {
     if (argument.kind == Argument::Kind::kTensor)
       read(argument.tensor);

@@ -82,6 +82,15 @@ public:
     return Tensor(handle);
   }
 
+  // A new tensor of the CPU, not filled.
+  static Tensor empty(const Layout& layout) {
+    const CShim& torch = cshim();
+    TensorHandle handle = nullptr;
+    check(torch.empty_strided(static_cast<std::int64_t>(layout.sizes.size()), layout.sizes.data(),
+                              layout.strides.data(), layout.dtype, torch.cpu, 0, &handle));
+    return Tensor(handle);
+  }
+
 private:
   TensorHandle handle_;
 };

@@ -23,6 +23,7 @@ from torchair.backend_ge.host.aten_schema import (
     bind_arguments,
     schema_of,
 )
+from torchair.backend_ge.host.products import RowProduct
 from torchair.backend_ge.host.proxy import (
     Inexpressible,
     describe_call,
@@ -51,11 +52,22 @@ _DTYPE_GETTERS = {torch.float8_e8m0fnu: "torch_dtype_float8_e8m0fnu"}
 
 @dataclass(slots=True)
 class ProxyRoute:
-    """A call by the proxy executor; ``node`` is its JSON description."""
+    """A call by the proxy executor.
+
+    Args:
+        node: its JSON description.
+        ints: its dynamic sizes.
+        operands: its tensors in schema order.
+        product: what it computes, when the program computes that itself; the last operand is the
+            result, which has memory already unless ``allocates``.
+        allocates: see there.
+    """
 
     node: str
     ints: list[int]
     operands: list[int]
+    product: RowProduct | None = None
+    allocates: bool = False
 
 
 @dataclass(slots=True)

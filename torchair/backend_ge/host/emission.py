@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from torchair import _native
@@ -165,6 +165,9 @@ def _arguments(
     frees: list[int],
     nodes: dict[str, int],
 ) -> tuple[str, tuple[Any, ...]]:
+    if isinstance(route, ProxyRoute) and route.product is not None:
+        product = (*astuple(route.product)[:3], route.allocates, route.product.threads)
+        return "add_product_call", (nodes[route.node], operands + targets, product, frees)
     if isinstance(route, ProxyRoute):
         return "add_proxy_call", (nodes[route.node], route.ints, operands + targets, frees)
     if isinstance(route, PythonRoute):

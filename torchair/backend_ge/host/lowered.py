@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torchair.backend_ge.host.aten_schema import schema_of
 from torchair.backend_ge.host.call_routes import Constant, ProxyRoute, Route, choose_route
 from torchair.backend_ge.host.out_variants import OutCall
+from torchair.backend_ge.host.products import RowProduct
 from torchair.backend_ge.host.proxy import Proxy, load_proxy
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 
@@ -105,10 +106,19 @@ class Lowered:
 
 
 class Rewrites:
-    """What a plan makes of calls: these write into memory, those are not made at all."""
+    """What a plan makes of calls.
+
+    Attributes:
+        out_calls: calls that write into memory.
+        products: those of them that the program computes itself.
+        allocated: those of these whose result gets its memory in every run.
+        dropped: calls that are not made at all.
+    """
 
     def __init__(self) -> None:
         self.out_calls: dict[int, OutCall] = {}
+        self.products: dict[int, RowProduct] = {}
+        self.allocated: set[int] = set()
         self.dropped: set[int] = set()
 
 
@@ -152,7 +162,7 @@ def _lower(trace: Trace, refused_nodes: set[str], rewrites: Rewrites) -> Lowered
             defined = _define_results(call, values)
             calls.append(LoweredCall(index, None, defined, defined))
         elif index in rewrites.out_calls:
-            calls.append(_lower_out(index, call, rewrites.out_calls[index], values, refused_nodes))
+            calls.append(_lower_out(index, call, rewrites, values, refused_nodes))
         else:
             calls.append(_lower_call(index, call, values, refused_nodes))
     return Lowered(values, calls, [values.number(slot) for slot in trace.outputs], {})
@@ -168,13 +178,16 @@ def _lower_call(index: int, call: AtenCall, values: Values, refused_nodes: set[s
 
 
 def _lower_out(
-    index: int, call: AtenCall, out: OutCall, values: Values, refused_nodes: set[str]
+    index: int, call: AtenCall, rewrites: Rewrites, values: Values, refused_nodes: set[str]
 ) -> LoweredCall:
     """The operands are numbered before the results get their slots, which may be the same."""
+    out = rewrites.out_calls[index]
     defined: list[int | None] = [values.reserve() for _ in call.results]
     targets: list[object] = [_Target(value) for value in defined if value is not None]
     args, kwargs = out.variant.arguments(out.args, out.kwargs, targets)
     route = choose_route(out.variant.op, args, kwargs, len(targets), values.number, refused_nodes)
+    if isinstance(route, ProxyRoute):
+        route.product, route.allocates = rewrites.products.get(index), index in rewrites.allocated
     for slot, value in zip(call.results, defined, strict=True):
         if slot is not None and value is not None:
             values.bind(slot, value)

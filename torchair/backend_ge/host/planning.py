@@ -20,6 +20,7 @@ from torchair.backend_ge.host.call_routes import PythonRoute
 from torchair.backend_ge.host.emission import Layout, Places
 from torchair.backend_ge.host.lowered import Lowered, LoweredCall, Rewrites, lower
 from torchair.backend_ge.host.out_variants import out_call
+from torchair.backend_ge.host.products import RowProduct, row_product
 from torchair.backend_ge.host.schedule import Schedule
 from torchair.backend_ge.host.trace import AtenCall, Trace
 
@@ -82,12 +83,14 @@ class MemoryPlan:
         lowered: the calls.
         places: where values live.
         max_live: bytes that no arena could do without.
-        viewed_inputs: inputs with views that were made from their address alone.
+        products: calls that the program computes itself.
+        viewed_inputs: inputs of which views, or products, are made from their address alone.
     """
 
     lowered: Lowered
     places: Places
     max_live: int
+    products: list[int]
     viewed_inputs: list[int]
 
 
@@ -117,9 +120,11 @@ def plan_memory(
     planned = lower(trace, decisions.rewrites)
     places = _places(lowered, planned, facts, decisions, offsets)
     places.input_layouts, places.arena_bytes = known, arena.size
-    viewed = {facts.root[value] for value in decisions.placed}
+    products = list(decisions.rewrites.products)
+    taken = [value for index in products for value in lowered.calls[index].operands]
+    viewed = {facts.root[value] for value in (*decisions.placed, *taken)}
     viewed_inputs = [i for i, value in enumerate(lowered.values.inputs) if value in viewed]
-    return MemoryPlan(planned, places, arena.max_live, viewed_inputs)
+    return MemoryPlan(planned, places, arena.max_live, products, viewed_inputs)
 
 
 class _Facts:
@@ -206,7 +211,13 @@ def _decide(trace: Trace, lowered: Lowered, facts: _Facts) -> _Decisions:
         results = [value for value in call.defined if value is not None]
         if not results or len(results) != len(call.results):
             continue
+        product = _row_product(traced, call, facts)
+        if product is not None:
+            decisions.rewrites.products[call.index] = product
         if any(not _may_have_a_place(value, facts) for value in results):
+            if product is not None and (out := out_call(traced.op, traced.args, traced.kwargs)):
+                decisions.rewrites.out_calls[call.index] = out
+                decisions.rewrites.allocated.add(call.index)
             continue
         known.update(value for value in results if _is_an_operand(value, call, facts, known))
         if _is_placed_view(traced, call, results, facts, known):
@@ -220,6 +231,15 @@ def _decide(trace: Trace, lowered: Lowered, facts: _Facts) -> _Decisions:
                 decisions.planned.update(results)
                 known.update(results)
     return decisions
+
+
+def _row_product(traced: AtenCall, call: LoweredCall, facts: _Facts) -> RowProduct | None:
+    """What the call computes, when it is a product that the program computes itself."""
+    values = [*call.operands, *(value for value in call.defined if value is not None)]
+    if any(value in facts.changing or value not in facts.of for value in values):
+        return None
+    layouts = [facts.of[operand].layout for operand in call.operands]
+    return row_product(traced.op, layouts, traced.kwargs)
 
 
 def _may_have_a_place(value: int, facts: _Facts) -> bool:

@@ -92,6 +92,7 @@ class Program:
         copy = Trace(trace.inputs, trace.constants, list(trace.calls), trace.outputs)
         self._to_plan = (copy, lowered) if plan else None  # given up with the plan
         self._arena_bytes = self._max_live_bytes = 0
+        self._products: list[int] = []
         self._n_inputs = len(trace.inputs)
         self._written_inputs = _written_inputs(trace)
         self._viewed_inputs: list[int] = []
@@ -112,6 +113,11 @@ class Program:
     def instructions(self) -> list[str]:
         """Operators of the calls that a run makes, in order: views made once are not among them."""
         return (self._planned or self._plain).labels
+
+    @property
+    def products(self) -> list[int]:
+        """Calls, by their place in the trace, that the planned program computes without torch."""
+        return list(self._products)
 
     @property
     def arena_bytes(self) -> int:
@@ -150,7 +156,8 @@ class Program:
         inputs = [_copy(x) if i in self._written_inputs else x for i, x in enumerate(inputs)]
         generator = torch.default_generator.get_state()
         try:
-            with torch._C._AutoDispatchBelowADInplaceOrView(), self._planning:
+            below_autograd = torch._C._AutoDispatchBelowADInplaceOrView()
+            with torch._C._DisableAutocast(), below_autograd, self._planning:
                 if self._to_plan is not None:
                     self._observe(to_capsules(list(inputs)))
         finally:
@@ -221,6 +228,7 @@ class Program:
         if memory is not None:
             self._arena_bytes, self._max_live_bytes = memory.places.arena_bytes, memory.max_live
             self._viewed_inputs = memory.viewed_inputs
+            self._products = memory.products
             emitted = emit(memory.lowered, self._schedule, memory.places)
             self._planned = _Version(trace, memory.lowered, emitted)
         return outputs
