@@ -1,4 +1,4 @@
-"""Scaled dot product attention, written out or over repeated keys, in 16-bit floats."""
+"""Scaled dot product attention that is written out, in 16-bit floats."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from typing import ClassVar
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir import interned
-from torchair.ir.graph_pattern import (
-    ANY,
-    Call,
-    Hole,
-    Match,
-    call,
-    one_of,
-    rewrites,
-    static,
-    value,
-)
+from torchair.ir.graph_pattern import ANY, Match, call, one_of, rewrites, static, value
 from torchair.ir.rewrite import Pattern, Rewriter
 from torchair.passes.fusion_forms import (
     HALVES,
-    VIEWS,
     add,
     create,
     div,
@@ -31,15 +20,13 @@ from torchair.passes.fusion_forms import (
     is_last_dim,
     maybe_cast,
     mul,
-    resized,
+    scalar,
     shape_of,
     sizes_of,
 )
 from torchair.passes.rewrite_pass import PatternPass
 
 _SDPA = "aten._scaled_dot_product_flash_attention_for_cpu"
-_STATISTICS = 8
-"""Copies that the operator keeps of each row's maximum and sum."""
 
 _FACTOR, _DIVISOR = static("factor"), static("divisor")
 _KEYS = one_of(
@@ -56,6 +43,7 @@ _SCALED = one_of(
 )
 _SCORES = one_of(
     call("aten.masked_fill.Scalar", maybe_cast(_SCALED), value("hidden"), -math.inf),
+    call("aten.where.self", value("shown"), maybe_cast(_SCALED), scalar(-math.inf)),
     add(maybe_cast(_SCALED), value("mask")),
     _SCALED,
 )
@@ -80,7 +68,7 @@ def _is_attention(match: Match) -> bool:
         and v[3] == q[3]
         and _swaps_last_two(match)
         and is_last_dim(match["dim"], query)
-        and _is_fitting_mask(match.get("mask"), match.get("hidden"), query)
+        and _is_fitting_mask(match, query)
     )
 
 
@@ -91,10 +79,13 @@ def _swaps_last_two(match: Match) -> bool:
     return {match["dim0"] % 4, match["dim1"] % 4} == {2, 3}
 
 
-def _is_fitting_mask(mask: SSAValue | None, hidden: SSAValue | None, query: SSAValue) -> bool:
-    if mask is not None:
-        return element_of(mask) == element_of(query) and len(shape_of(mask) or ()) in (2, 4)
-    return hidden is None or len(shape_of(hidden) or ()) in (2, 4)
+def _is_fitting_mask(match: Match, query: SSAValue) -> bool:
+    found = [match.get(name) for name in ("mask", "hidden", "shown")]
+    mask = next((value for value in found if value is not None), None)
+    if mask is None:
+        return True
+    wanted = element_of(query) if mask is found[0] else interned.i1
+    return element_of(mask) == wanted and len(shape_of(mask) or ()) in (2, 4)
 
 
 def _scale(match: Match) -> float:
@@ -106,8 +97,7 @@ def _scale(match: Match) -> float:
 @rewrites(_ATTENTION, where=_is_attention)
 def fuse_written_out(match: Match, rewriter: Rewriter) -> None:
     query, root = match["query"], match.root
-    mask = match.get("mask")
-    hidden = match.get("hidden")
+    mask, hidden = match.get("mask") or match.get("shown"), match.get("hidden")
     if hidden is not None:
         types = [hidden.type]
         mask = create(rewriter, "aten.logical_not", [hidden], types, root).results[0]
@@ -124,70 +114,6 @@ def _rows_type(query: SSAValue) -> Attribute:
     return interned.tensor(shape[:-1], interned.f32, None if symbols is None else symbols[:-1])
 
 
-def _repeated(name: str) -> Call:
-    """Heads repeated side by side, as ``repeat_kv`` does it."""
-    column = call("aten.unsqueeze", value(name), 2)
-    grown = call("aten.expand", column, Hole(f"{name}_size"), implicit=ANY)
-    copied = one_of(call("aten.clone", grown, memory_format=ANY), grown)
-    return call(VIEWS, copied, Hole(f"{name}_shape"))
-
-
-_GROUPED = call(
-    _SDPA,
-    value("query"),
-    _repeated("key"),
-    _repeated("value"),
-    0.0,
-    static("is_causal"),
-    attn_mask=Hole("mask"),
-    scale=Hole("scale"),
-)
-
-
-def _is_grouped(match: Match) -> bool:
-    query, mask = match["query"], match.get("mask")
-    heads, groups = shape_of(query), shape_of(match["key"])
-    return (
-        element_of(query) in HALVES
-        and match.root.results[1].first_use is None
-        and (mask is None or element_of(mask) == interned.i1)
-        and not match["is_causal"]
-        and heads is not None
-        and groups is not None
-        and len(heads) == len(groups) == 4
-        and match["key"].type == match["value"].type
-        and isinstance(_static_scale(match), float)
-        and interned.DYNAMIC not in (heads[1], groups[1])
-        and heads[1] % groups[1] == 0
-    )
-
-
-def _static_scale(match: Match) -> float | None:
-    given, shape = match.get("scale"), shape_of(match["query"]) or (interned.DYNAMIC,)
-    if given is not None:
-        return float(given) if isinstance(given, int | float) else None
-    return None if shape[-1] == interned.DYNAMIC else float(shape[-1]) ** -0.5
-
-
-@rewrites(_GROUPED, where=_is_grouped)
-def drop_repeated_heads(match: Match, rewriter: Rewriter) -> None:
-    """The operator knows groups of heads that share keys and values."""
-    query, root = match["query"], match.root
-    shape = shape_of(query)
-    assert shape is not None
-    mask = match.get("mask")
-    if mask is not None:
-        mask = create(rewriter, "aten.logical_not", [mask], [mask.type], root).results[0]
-    values = [query, match["key"], match["value"], shape[1], "BNSD", None, None, mask]
-    values.append(_static_scale(match))
-    statistics = resized(query.type, {-1: _STATISTICS}, interned.f32)
-    empty = interned.tensor([0], element_of(query))
-    numbers: list[Attribute] = [interned.i64] * 3
-    types = [root.results[0].type, statistics, statistics, empty, *numbers]
-    fused = create(rewriter, "npu.npu_fusion_attention", values, types, root)
-    rewriter.replace(root, [fused.results[0], None])
-
-
 @dataclass(frozen=True)
 class FuseAttentionPass(PatternPass):
     """Fuses attention in float16 and bfloat16, for which GE has a flash attention.
@@ -197,10 +123,10 @@ class FuseAttentionPass(PatternPass):
         %3 = aten._softmax(%2, -1)                              _flash_attention_for_cpu(%q, %k,
         %y = aten.matmul(%3, %v)                                %v, attn_mask = %mask, ...)
 
-    Repeated key and value heads are passed once. Runs after ``raise-matmul``.
+    Runs after ``raise-matmul``. Where no gradient is wanted, ``fuse-infer-attention`` goes on.
     Numeric class: approximates. Shown by: test/lit/passes/fuse-attention.mlir
     """
 
     name = "fuse-attention"
     numeric_class: ClassVar[str] = "approximates"
-    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_written_out, drop_repeated_heads)
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_written_out,)

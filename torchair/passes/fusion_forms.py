@@ -11,7 +11,7 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from torchair.dialects.aten import lookup
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
-from torchair.ir.graph_pattern import ANY, Call, Node, OneOf, call, one_of
+from torchair.ir.graph_pattern import ANY, Call, Node, OneOf, call, one_of, shared
 from torchair.ir.rewrite import Rewriter
 from torchair.passes.canonicalize.casts import CASTS
 
@@ -45,6 +45,12 @@ def cast_of(operand: Any) -> Call:
 def maybe_cast(operand: Node) -> OneOf:
     """A value, cast or not."""
     return one_of(cast_of(operand), operand)
+
+
+def scalar(number: float) -> Call:
+    """A tensor without dimensions that holds a number; it may have other users."""
+    names = ("dtype", "layout", "device", "pin_memory")
+    return shared(Call(("aten.scalar_tensor",), (number,), dict.fromkeys(names, ANY)))
 
 
 def square(operand: Any) -> OneOf:

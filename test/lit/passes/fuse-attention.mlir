@@ -17,18 +17,32 @@ func.func @written_out(%q: tensor<2x4x6x16xf16>, %k: tensor<2x4x6x16xf16>, %v: t
 
 // -----
 
-// CHECK-LABEL: @repeated_heads
-// CHECK-NEXT: npu.npu_fusion_attention(%q, %k, %v, head_num = 4, input_layout = "BNSD", scale = 0.25)
+// CHECK-LABEL: @what_is_shown
+// CHECK-NEXT: aten._scaled_dot_product_flash_attention_for_cpu(%q, %k, %v, attn_mask = %shown, scale = 0.25)
 // CHECK-NEXT: func.return
-func.func @repeated_heads(%q: tensor<2x4x6x16xf16>, %k: tensor<2x2x6x16xf16>, %v: tensor<2x2x6x16xf16>) -> tensor<2x4x6x16xf16> {
-  %0 = aten.unsqueeze(%k, dim = 2) : (tensor<2x2x6x16xf16>) -> tensor<2x2x1x6x16xf16>
-  %1 = aten.expand(%0, size = [2, 2, 2, 6, 16]) : (tensor<2x2x1x6x16xf16>) -> tensor<2x2x2x6x16xf16>
-  %2 = aten.clone(%1, memory_format = "contiguous_format") : (tensor<2x2x2x6x16xf16>) -> tensor<2x2x2x6x16xf16>
-  %3 = aten.view(%2, size = [2, 4, 6, 16]) : (tensor<2x2x2x6x16xf16>) -> tensor<2x4x6x16xf16>
-  %4 = aten.unsqueeze(%v, dim = 2) : (tensor<2x2x6x16xf16>) -> tensor<2x2x1x6x16xf16>
-  %5 = aten.expand(%4, size = [2, 2, 2, 6, 16]) : (tensor<2x2x1x6x16xf16>) -> tensor<2x2x2x6x16xf16>
-  %6 = aten.view(%5, size = [2, 4, 6, 16]) : (tensor<2x2x2x6x16xf16>) -> tensor<2x4x6x16xf16>
-  %7, %8 = aten._scaled_dot_product_flash_attention_for_cpu(%q, %3, %6) : (tensor<2x4x6x16xf16>, tensor<2x4x6x16xf16>, tensor<2x4x6x16xf16>) -> (tensor<2x4x6x16xf16>, tensor<2x4x6xf32>)
+func.func @what_is_shown(%q: tensor<2x4x6x16xf16>, %k: tensor<2x4x6x16xf16>, %v: tensor<2x4x6x16xf16>, %shown: tensor<2x1x6x6xi1>) -> tensor<2x4x6x16xf16> {
+  %0 = aten.transpose.int(%k, dim0 = 2, dim1 = 3) : (tensor<2x4x6x16xf16>) -> tensor<2x4x16x6xf16>
+  %1 = aten.matmul(%q, %0) : (tensor<2x4x6x16xf16>, tensor<2x4x16x6xf16>) -> tensor<2x4x6x6xf16>
+  %2 = aten.mul.Tensor(%1, 0.25) : (tensor<2x4x6x6xf16>) -> tensor<2x4x6x6xf16>
+  %3 = aten.scalar_tensor(s = -inf, dtype = f16) : () -> tensor<f16>
+  %4 = aten.where.self(%shown, %2, %3) : (tensor<2x1x6x6xi1>, tensor<2x4x6x6xf16>, tensor<f16>) -> tensor<2x4x6x6xf16>
+  %5 = aten._softmax(%4, dim = -1, half_to_float = false) : (tensor<2x4x6x6xf16>) -> tensor<2x4x6x6xf16>
+  %7 = aten.matmul(%5, %v) : (tensor<2x4x6x6xf16>, tensor<2x4x6x16xf16>) -> tensor<2x4x6x16xf16>
+  func.return %7 : tensor<2x4x6x16xf16>
+}
+
+// -----
+
+// Rows that hide every key would be averages, not zeros.
+// CHECK-LABEL: @negative_finite_filling
+// CHECK: aten._softmax
+func.func @negative_finite_filling(%q: tensor<2x4x6x16xf16>, %k: tensor<2x4x6x16xf16>, %v: tensor<2x4x6x16xf16>, %shown: tensor<2x1x6x6xi1>) -> tensor<2x4x6x16xf16> {
+  %0 = aten.transpose.int(%k, dim0 = 2, dim1 = 3) : (tensor<2x4x6x16xf16>) -> tensor<2x4x16x6xf16>
+  %1 = aten.matmul(%q, %0) : (tensor<2x4x6x16xf16>, tensor<2x4x16x6xf16>) -> tensor<2x4x6x6xf16>
+  %3 = aten.scalar_tensor(s = -10000.0, dtype = f16) : () -> tensor<f16>
+  %4 = aten.where.self(%shown, %1, %3) : (tensor<2x1x6x6xi1>, tensor<2x4x6x6xf16>, tensor<f16>) -> tensor<2x4x6x6xf16>
+  %5 = aten._softmax(%4, dim = -1, half_to_float = false) : (tensor<2x4x6x6xf16>) -> tensor<2x4x6x6xf16>
+  %7 = aten.matmul(%5, %v) : (tensor<2x4x6x6xf16>, tensor<2x4x6x16xf16>) -> tensor<2x4x6x16xf16>
   func.return %7 : tensor<2x4x6x16xf16>
 }
 

@@ -6,7 +6,7 @@ that see no token give zeros, and infinity as log-sum-exp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchair.backend_ge.host.kernels import npu_attention_layout as layouts
 from torchair.backend_ge.host.kernels.npu_attention_tokens import (
+    LEFT_UP_CAUSAL,
     Masking,
     Tokens,
     flattened,
@@ -161,6 +162,32 @@ class Inference:
         window = (self.pre_tokens, self.next_tokens)
         return Masking(self.atten_mask, self.sparse_mode, *window, self.name)
 
+    def is_plain(self, query: Tensor, key: list[Tensor], value: list[Tensor]) -> bool:
+        """Whether PyTorch's flash attention computes it."""
+        absent = [getattr(self, name) is None for name in _BEYOND_PLAIN]
+        return (
+            all(absent)
+            and query.dtype in _HALVES
+            and len(key) == len(value) == 1
+            and query.dtype == key[0].dtype
+            and key[0].shape == value[0].shape
+            and query.numel() > 0
+            and key[0].numel() > 0
+            and self.input_layout in _PLAIN_LAYOUTS
+            and (self.pse_shift is None or self.pse_shift.dim() == 4)
+            and (self.pse_shift is None or self.atten_mask is None)
+            and not self.softmax_lse_flag
+        )
+
+
+_BEYOND_PLAIN = tuple(
+    field.name
+    for field in fields(Inference)
+    if field.default is None and field.name not in ("pse_shift", "atten_mask")
+)
+_PLAIN_LAYOUTS = ("BNSD", "BSND", "BNSD_BSND")
+_HALVES = (torch.float16, torch.bfloat16)
+
 
 @kernel("FusedInferAttentionScore")
 def fused_infer_attention_score(
@@ -172,6 +199,8 @@ def fused_infer_attention_score(
     """
     given = Inference(*optional, **rest)
     _refuse(given)
+    if given.is_plain(query, key, value):
+        return _plain(query, key[0], value[0], given), query.new_empty(0, dtype=torch.float32)
     source, target = layouts.split(given.input_layout)
     q = layouts.to_heads(query, source, given.num_heads, given.name)
     side = _key_side(_joined(key, given.name), _joined(value, given.name), source, given)
@@ -190,6 +219,25 @@ def fused_infer_attention_score(
         return attention, found.total.new_empty(0)
     lse = found.log_sum_exp()
     return attention, (lse[0].transpose(0, 1) if source in layouts.PACKED else lse).contiguous()
+
+
+def _plain(query: Tensor, key: Tensor, value: Tensor, given: Inference) -> Tensor:
+    """``scaled_dot_product_attention``, with eager's bits."""
+    source, target = layouts.split(given.input_layout)
+    heads = (given.num_heads, given.key_heads(), given.key_heads())
+    parts = zip((query, key, value), heads, strict=True)
+    q, k, v = (layouts.to_heads(t, source, n, given.name) for t, n in parts)
+    is_causal = given.atten_mask is not None and given.sparse_mode == LEFT_UP_CAUSAL
+    shift = given.pse_shift
+    if not is_causal:
+        tokens = [padded(t.shape[2], None, None, t) for t in (q, k)]
+        shown = visible(*tokens, given.masking())
+        if shown is not None:
+            shift = torch.where(shown, 0.0, float("-inf")).to(q.dtype)
+    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, k, v, 0.0, is_causal, attn_mask=shift, scale=given.scale
+    )[0]
+    return layouts.from_heads(found, target, given.name).contiguous()
 
 
 def _by_heads(q: Tensor, k: Tensor, v: Tensor, shown: Tensor | None, given: Inference) -> Weighted:

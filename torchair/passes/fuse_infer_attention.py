@@ -1,0 +1,276 @@
+"""Attention without a gradient: the operator of inference, which keeps no statistics of rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.ir import SSAValue
+
+from torchair.dialects.aten import lookup
+from torchair.ir import interned
+from torchair.ir.calls import CallOp
+from torchair.ir.graph_pattern import ANY, Call, Hole, Match, call, one_of, rewrites, shared, value
+from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.passes.fusion_forms import (
+    HALVES,
+    VIEWS,
+    Size,
+    create,
+    element_of,
+    scalar,
+    sizes_of,
+    type_with_sizes,
+)
+from torchair.passes.rewrite_pass import PatternPass
+
+_FUSED = "npu.npu_fused_infer_attention_score"
+_TRIANGLE = 2048
+"""Side of the mask that ``sparse_mode`` 2 (causal from the upper left) wants."""
+_CAUSAL = 2
+_WHOLE_ROWS = 2
+"""``inner_precise`` that gives zeros for rows whose mask hides every key, as PyTorch does."""
+_LARGEST_HEAD, _HEAD_UNIT = 512, 16
+_MOST_HEADS, _LARGEST_GROUP = 256, 64
+
+
+def _repeated(name: str) -> Call:
+    """Heads repeated side by side, as ``repeat_kv`` and ``repeat_interleave`` do it."""
+    column = shared(call("aten.unsqueeze", value(name), 2))
+    grown = shared(call("aten.expand", column, ANY, implicit=ANY))
+    copied = one_of(shared(call("aten.clone", grown, memory_format=ANY)), grown)
+    return shared(call(VIEWS, copied, ANY))
+
+
+def _is_boolean(mask: SSAValue) -> bool:
+    return element_of(mask) == interned.i1
+
+
+_HIDDEN = shared(call(("aten.logical_not", "aten.bitwise_not"), value("hidden")))
+_MASK = one_of(
+    shared(call("aten.where.self", _HIDDEN, scalar(0.0), scalar(-math.inf))),
+    shared(call("aten.where.self", value("shown"), scalar(0.0), scalar(-math.inf))),
+    _HIDDEN,
+    value("shown", _is_boolean),
+    Hole("mask"),
+)
+"""PyTorch makes numbers of a boolean mask, where True shows; the operator takes what hides."""
+_ATTENTION = call(
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    value("query"),
+    one_of(_repeated("key"), value("key")),
+    one_of(_repeated("value"), value("value")),
+    0.0,
+    Hole("is_causal", True),
+    attn_mask=_MASK,
+    scale=Hole("scale"),
+)
+
+
+def _is_inference(match: Match) -> bool:
+    """Whether nobody reads the statistics, and the operator takes types, sizes and mask."""
+    values = [match[name] for name in ("query", "key", "value")]
+    query, key, val = (sizes_of(v) for v in values)
+    root = match.root
+    return (
+        root.results[1].first_use is None
+        and element_of(values[0]) in HALVES
+        and len({element_of(v) for v in (*values, root.results[0])}) == 1
+        and query is not None
+        and key is not None
+        and val is not None
+        and query == sizes_of(root.results[0])
+        and _are_a_pair(key, val)
+        and _has_fitting_heads(query, key)
+        and _scale(match) is not None
+        and (not match["is_causal"] or _rows(query) > 1 or query[2] == key[2])
+        and _has_fitting_mask(match, query, key)
+    )
+
+
+def _are_a_pair(key: list[Size], val: list[Size]) -> bool:
+    """Whether keys and values have equal sizes; how many there are may have two symbols, for
+    PyTorch takes no other pairs and does not compare them when it traces."""
+    if len(key) != 4 or len(val) != 4 or (*key[:2], key[3]) != (*val[:2], val[3]):
+        return False
+    return key[2] == val[2] or isinstance(key[2], str) or isinstance(val[2], str)
+
+
+def _has_fitting_heads(query: list[Size], key: list[Size]) -> bool:
+    if len(query) != 4 or len(key) != 4:
+        return False
+    (batch, heads, _, size), groups = query, key[1]
+    return (
+        isinstance(heads, int)
+        and isinstance(groups, int)
+        and isinstance(size, int)
+        and (batch, size) == (key[0], key[3])
+        and size <= _LARGEST_HEAD
+        and size % _HEAD_UNIT == 0
+        and heads <= _MOST_HEADS
+        and heads % groups == 0
+        and heads <= groups * _LARGEST_GROUP
+    )
+
+
+def _rows(query: list[Size]) -> int:
+    """Query tokens, if certain to be several; 1 when there is one, or a symbolic number."""
+    return query[2] if isinstance(query[2], int) else 1
+
+
+def _has_fitting_mask(match: Match, query: list[Size], key: list[Size]) -> bool:
+    boolean = match.get("hidden") or match.get("shown")
+    mask = match.get("mask") if boolean is None else boolean
+    if mask is None:
+        return True
+    sizes, element = sizes_of(mask), element_of(mask)
+    if sizes is None or len(sizes) > 4 or match["is_causal"]:
+        return False
+    whole = [query[0], 1 if boolean is not None else query[1], query[2], key[2]]
+    fits = all(s in (1, w) for s, w in zip(reversed(sizes), reversed(whole), strict=False))
+    return fits and element == (interned.i1 if boolean is not None else element_of(match["query"]))
+
+
+def _scale(match: Match) -> float | None:
+    given = match["scale"]
+    if given is None:
+        size = (sizes_of(match["query"]) or [""])[-1]
+        return float(size) ** -0.5 if isinstance(size, int) else None
+    return float(given) if isinstance(given, int | float) else None
+
+
+@rewrites(_ATTENTION, where=_is_inference)
+def fuse_inference(match: Match, rewriter: Rewriter) -> None:
+    root = match.root
+    query, key = (sizes_of(match[name]) or [] for name in ("query", "key"))
+    values = [match[name] for name in ("query", "key", "value")]
+    swapped = [_swapped(v, root) for v in values]
+    layout = "BNSD"
+    if None not in swapped:
+        values, layout = swapped, "BSND"
+    elif _rows(query) > 1 and all(_is_swap(use.operation, root) for use in root.results[0].uses):
+        layout = "BNSD_BSND"
+    named = dict(zip(("query", "key", "value"), values, strict=True))
+    named |= {"num_heads": query[1], "num_key_value_heads": key[1], "input_layout": layout}
+    named |= {"scale": _scale(match), **_masks(match, rewriter)}
+    _replace(root, layout, named, rewriter)
+
+
+def _swapped(source: Any, root: CallOp) -> SSAValue | None:
+    """What a value is with heads and tokens swapped, in the same place as the root."""
+    owner = source.owner
+    return owner.operands[0] if _is_swap(owner, root) else None
+
+
+def _is_swap(op: Any, root: CallOp) -> bool:
+    """Whether an operation swaps the heads and the tokens of a tensor of four dimensions."""
+    if not isinstance(op, CallOp) or op.attributes != root.attributes:
+        return False
+    if op.name == "aten.permute":
+        return [dim % 4 for dim in op.argument("dims")] == [0, 2, 1, 3]
+    if op.name != "aten.transpose.int":
+        return False
+    return {op.argument("dim0") % 4, op.argument("dim1") % 4} == {1, 2}
+
+
+def _replace(root: CallOp, layout: str, named: dict[str, Any], rewriter: Rewriter) -> None:
+    """Put the fused call in the place of the root, and of swaps of its result where it swaps."""
+    result = root.results[0]
+    type_ = result.type if layout == "BNSD" else _swapped_type(result)
+    cls = lookup(_FUSED)
+    assert cls is not None, _FUSED
+    arguments = [named.get(p.name, p.default) for p in cls.schema.parameters]
+    empty = interned.tensor([0], interned.f32)
+    attention: SSAValue = rewriter.create(cls, arguments, [type_, empty], root).results[0]
+    if layout != "BNSD":
+        for user in dict.fromkeys(use.operation for use in result.uses):
+            if _is_swap(user, root):
+                assert isinstance(user, CallOp)
+                rewriter.replace(user, [attention])
+        if result.first_use is not None:
+            swap = create(rewriter, "aten.transpose.int", [attention, 1, 2], [result.type], root)
+            attention = swap.results[0]
+    rewriter.replace(root, [attention if result.first_use is not None else None, None])
+
+
+def _swapped_type(source: SSAValue) -> Any:
+    sizes = sizes_of(source)
+    assert sizes is not None, "checked when it matched"
+    return type_with_sizes(source.type, [sizes[0], sizes[2], sizes[1], sizes[3]])
+
+
+def _masks(match: Match, rewriter: Rewriter) -> dict[str, Any]:
+    """The arguments that hide keys."""
+    if match["is_causal"]:
+        return {"atten_mask": _triangle(match.root, rewriter), "sparse_mode": _CAUSAL}
+    hidden, shown, mask = (match.get(name) for name in ("hidden", "shown", "mask"))
+    if shown is not None:
+        hidden = create(rewriter, "aten.logical_not", [shown], [shown.type], match.root).results[0]
+    if hidden is not None:
+        rows = (sizes_of(match["query"]) or [])[2]
+        exact = {} if rows == 1 else {"inner_precise": _WHOLE_ROWS}
+        return {"atten_mask": _widened(hidden, 1, match, rewriter), **exact}
+    if mask is None:
+        return {}
+    heads = (sizes_of(match["query"]) or [])[1]
+    return {"pse_shift": _widened(mask, heads, match, rewriter)}
+
+
+def _triangle(root: CallOp, rewriter: Rewriter) -> SSAValue:
+    """True strictly above the diagonal."""
+    type_ = interned.tensor([_TRIANGLE, _TRIANGLE], interned.i1)
+    values = [[_TRIANGLE, _TRIANGLE], True, interned.i1]
+    ones = create(rewriter, "aten.full", values, [type_], root).results
+    return create(rewriter, "aten.triu", [*ones, 1], [type_], root).results[0]
+
+
+def _widened(mask: SSAValue, heads: Size, match: Match, rewriter: Rewriter) -> SSAValue:
+    """A mask over ``[batch or 1, heads, query tokens, key tokens]``.
+
+    A row that may be the only one needs the whole batch: the operator has a branch for it that
+    takes no other mask.
+    """
+    root, query, key = match.root, match["query"], match["key"]
+    query_sizes, key_sizes = sizes_of(query) or [], sizes_of(key) or []
+    for _ in range(4 - len(sizes_of(mask) or [])):
+        type_ = type_with_sizes(mask.type, [1, *(sizes_of(mask) or [])])
+        mask = create(rewriter, "aten.unsqueeze", [mask, 0], [type_], root).results[0]
+    sizes = sizes_of(mask) or []
+    batch = sizes[0] if _rows(query_sizes) > 1 or heads != 1 else query_sizes[0]
+    wanted = [batch, heads, query_sizes[2], key_sizes[2]]
+    if wanted == sizes:
+        return mask
+    sources = [(query, 0), (query, 1), (query, 2), (key, 2)]
+    target: list[Any] = [
+        -1 if have == want else _size(source, dim, want, root, rewriter)
+        for have, want, (source, dim) in zip(sizes, wanted, sources, strict=True)
+    ]
+    type_ = type_with_sizes(mask.type, wanted)
+    return create(rewriter, "aten.expand", [mask, target], [type_], root).results[0]
+
+
+def _size(source: SSAValue, dim: int, size: Size, root: CallOp, rewriter: Rewriter) -> Any:
+    if isinstance(size, int):
+        return size
+    return create(rewriter, "aten.sym_size.int", [source, dim], [interned.i64], root).results[0]
+
+
+@dataclass(frozen=True)
+class FuseInferAttentionPass(PatternPass):
+    """Turns attention without a gradient into the operator that inference has for it.
+
+        %n = aten.where.self(%shown, 0.0, -inf)           %m = aten.logical_not(%shown)
+        %y, %lse = aten._scaled_dot_product         ->    %y = npu.npu_fused_infer_attention_score
+          _flash_attention_for_cpu(%q, repeat(%k),          (%q, %k, %v, atten_mask = %m,
+          repeat(%v), attn_mask = %n)                       num_key_value_heads = 2, ...)
+
+    Keys and values are not repeated for groups of heads, a boolean mask stays one byte per pair of
+    tokens, and swaps of heads and tokens become the operator's layout. Runs after
+    ``fuse-attention``, which makes one operator of attention that is written out.
+    Numeric class: approximates. Shown by: test/lit/passes/fuse-infer-attention.mlir
+    """
+
+    name = "fuse-infer-attention"
+    numeric_class: ClassVar[str] = "approximates"
+    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_inference,)
