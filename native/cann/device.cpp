@@ -37,10 +37,24 @@ std::shared_ptr<runtime::Stream> NpuDevice::default_stream() {
 std::shared_ptr<runtime::Stream> NpuDevice::create_stream(std::uint32_t priority) {
   const std::shared_ptr<const Acl> acl = share();
   const auto stream = std::make_shared<OwnedStream>(acl, acl->create_stream(priority));
-  std::int32_t id = -1; // only for texts, so a release that cannot tell is fine
-  if (acl->call().aclrtStreamGetId != nullptr)
-    acl->check(acl->call().aclrtStreamGetId(stream->get(), &id), "aclrtStreamGetId");
-  return std::make_shared<DeviceStream>(acl, recordings_, stream, id);
+  return std::make_shared<DeviceStream>(acl, recordings_, stream, id_of(*acl, stream->get()));
+}
+
+std::shared_ptr<runtime::Stream> NpuDevice::borrow_stream(void* native) {
+  if (native == nullptr)
+    return default_stream();
+  const std::shared_ptr<const Acl> acl = share();
+  const std::int32_t id = id_of(*acl, native); // fails for a handle that is no stream
+  return std::make_shared<DeviceStream>(acl, recordings_,
+                                        std::make_shared<OwnedStream>(acl, native, true), id);
+}
+
+// For texts. -1 where a release cannot tell.
+std::int32_t NpuDevice::id_of(const Acl& acl, Handle stream) {
+  std::int32_t id = -1;
+  if (acl.call().aclrtStreamGetId != nullptr)
+    acl.check(acl.call().aclrtStreamGetId(stream, &id), "aclrtStreamGetId");
+  return id;
 }
 
 std::shared_ptr<runtime::Event> NpuDevice::create_event(runtime::EventKind kind) {

@@ -26,6 +26,7 @@ public:
   std::string name() const override { return "cann"; }
   std::shared_ptr<runtime::Stream> default_stream() override;
   std::shared_ptr<runtime::Stream> create_stream(std::uint32_t priority) override;
+  std::shared_ptr<runtime::Stream> borrow_stream(void* native) override;
   std::shared_ptr<runtime::Event> create_event(runtime::EventKind kind) override;
   std::shared_ptr<runtime::MemoryPool> create_pool() override;
   void synchronize() override;
@@ -38,6 +39,7 @@ public:
 private:
   const Acl& acl() const;
   std::shared_ptr<const Acl> share() const;
+  static std::int32_t id_of(const Acl& acl, Handle stream);
 
   mutable std::mutex mutex_;
   AclUse use_;

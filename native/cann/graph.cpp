@@ -21,7 +21,7 @@ std::uint64_t model_id(const Acl& acl, Handle model) {
 } // namespace
 
 OwnedStream::~OwnedStream() {
-  if (handle_ == nullptr || acl_->closed())
+  if (handle_ == nullptr || is_borrowed_ || acl_->closed())
     return;
   acl_->report(acl_->call().aclrtSynchronizeStreamWithTimeout(handle_, -1),
                "aclrtSynchronizeStreamWithTimeout");

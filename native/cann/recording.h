@@ -12,11 +12,12 @@
 
 namespace torchair::cann {
 
-// A stream of ACL. Graphs that were captured on it keep it: a stream must outlive its models.
+// A stream of ACL. Graphs that were captured on it keep it: a stream must outlive its models. One
+// that another library made is left to that library.
 class OwnedStream {
 public:
-  OwnedStream(std::shared_ptr<const Acl> acl, Handle handle)
-      : acl_(std::move(acl)), handle_(handle) {}
+  OwnedStream(std::shared_ptr<const Acl> acl, Handle handle, bool is_borrowed = false)
+      : acl_(std::move(acl)), handle_(handle), is_borrowed_(is_borrowed) {}
   OwnedStream(const OwnedStream&) = delete;
   OwnedStream& operator=(const OwnedStream&) = delete;
   ~OwnedStream(); // waits
@@ -25,6 +26,7 @@ public:
 private:
   std::shared_ptr<const Acl> acl_;
   Handle handle_; // null: the default stream, which nobody destroys
+  bool is_borrowed_;
 };
 
 // An event of ACL.

@@ -254,6 +254,12 @@ void bind_device(nb::module_& module) {
           },
           nb::arg("priority") = 0, NoGil())
       .def(
+          "borrow_stream",
+          [](DeviceHandle& d, std::uintptr_t native) {
+            return StreamHandle(d->borrow_stream(reinterpret_cast<void*>(native)));
+          },
+          nb::arg("native"), NoGil())
+      .def(
           "create_event",
           [](DeviceHandle& d, bool external) {
             return EventHandle(

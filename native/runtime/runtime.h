@@ -156,6 +156,9 @@ public:
   // Throws kResourceAllocFail when there are no more. A higher number is a lower priority, as in
   // ACL; a device may ignore it.
   virtual std::shared_ptr<Stream> create_stream(std::uint32_t priority = 0) = 0;
+  // A stream that another library made, by the device's own handle. Its maker keeps it and ends it,
+  // after everything that was made with it. Throws kFeatureNotSupport where streams have no handle.
+  virtual std::shared_ptr<Stream> borrow_stream(void* native);
   virtual std::shared_ptr<Event> create_event(EventKind kind = EventKind::kPlain) = 0;
   virtual std::shared_ptr<MemoryPool> create_pool() = 0;
   // Blocks until every stream is idle. Throws kCaptureModeNotSupport while a capture is on.
@@ -169,5 +172,9 @@ public:
   // other threads forbid.
   virtual CaptureMode exchange_thread_mode(CaptureMode mode) = 0;
 };
+
+inline std::shared_ptr<Stream> Device::borrow_stream(void* /*native*/) {
+  throw Error(Code::kFeatureNotSupport, "borrowing a stream on the " + name() + " device");
+}
 
 } // namespace torchair::runtime

@@ -313,5 +313,5 @@ def test_the_cann_engine_is_refused_clearly() -> None:
     compiled = torch.compile(
         lambda x: x + 1, backend=torchair.get_npu_backend(compiler_config=config)
     )
-    with pytest.raises(EngineError, match="not driven through CANN"):
+    with pytest.raises(EngineError, match="through torch_npu, which is not here"):
         compiled(torch.ones(2))

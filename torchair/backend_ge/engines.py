@@ -31,18 +31,23 @@ class Engine(Protocol):
         ...
 
 
+def engine_name(name: str) -> str:
+    """``host`` or ``cann`` for ``auto``: cann when its libraries and an NPU are here."""
+    if name == "auto":
+        return "cann" if libraries.is_available() else "host"
+    return name
+
+
 def get_engine(name: str) -> Engine:
     """The engine of that name.
 
     Args:
-        name: ``host``, ``cann``, or ``auto`` (cann when its libraries and an NPU are here, else
-            host).
+        name: ``host``, ``cann`` or ``auto``.
 
     Raises:
         ConfigError: no such engine.
     """
-    if name == "auto":
-        name = "cann" if libraries.is_available() else "host"
+    name = engine_name(name)
     if name == "host":
         from torchair.backend_ge.host.engine import HostEngine
 

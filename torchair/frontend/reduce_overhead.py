@@ -11,14 +11,15 @@ import torch
 from torch.fx import GraphModule, Node
 from xdsl.dialects.builtin import ModuleOp
 
+from torchair.backend_ge.engines import engine_name
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, read_graph
 from torchair.backend_ge.runtime.capture import CapturePolicy
 from torchair.backend_ge.runtime.captured_graph import CapturedGraph, CaptureOptions, live_graphs
 from torchair.backend_ge.runtime.device_replay import DeviceOptions
 from torchair.backend_ge.runtime.host_values import register_update_slots
+from torchair.backend_ge.runtime.npu_device import npu_device
 from torchair.backend_ge.runtime.staging import forget_pools
 from torchair.config import Snapshot
-from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.compile import graph_ids
 from torchair.frontend.fx_import import import_graph
@@ -98,13 +99,10 @@ def capture_fx_graph(
     Raises:
         UnsupportedOpError: an operator has no implementation, or a number or shape depends on
             tensor data.
-        EngineError: the configured engine cannot capture.
+        EngineError: the engine is cann, and torch_npu or an NPU is not here.
     """
-    if config.engine == "cann":
-        raise EngineError(
-            f"mode '{config.mode}' is not driven through CANN by this version",
-            hint="config.engine = 'host', or config.mode = 'max-autotune'",
-        )
+    if _is_on_npu(config):
+        npu_device()  # refuses a machine without torch_npu or an NPU before anything is done
     report = CompileReport(f"graph_{next(graph_ids)}_{role}")
     dump = StageDump(config.debug.ir_dump.path, report.name)
     outputs = plan_outputs(graph_module)
@@ -168,12 +166,15 @@ def _options(
 ) -> CaptureOptions:
     aclgraph, capture = config.debug.aclgraph, config.npugraphex_config
     pool = config.aclgraph_config.use_custom_pool
-    is_on_device = config.host.replay == "device"
+    is_on_npu = _is_on_npu(config)
+    is_on_device = is_on_npu or config.host.replay == "device"
+    # What autograd keeps must outlive the next replay.
+    is_kept_by_autograd = is_on_npu and role != "inference"
     return CaptureOptions(
         limit=aclgraph.static_capture_size_limit,
         policy=CapturePolicy(
             stage_inputs=aclgraph.clone_input and (role == "inference" or is_on_device),
-            clone_outputs=aclgraph.enable_output_clone,
+            clone_outputs=aclgraph.enable_output_clone or is_kept_by_autograd,
             check=config.debug.check_replay and not capture.unsafe_skip_npugraph_capture_validation,
             log_statistics=capture.record_statistics_debug_info,
             device=_device_options(config) if is_on_device else None,
@@ -191,9 +192,15 @@ def _options(
     )
 
 
+def _is_on_npu(config: Snapshot) -> bool:
+    """Whether graphs are captured by ACL."""
+    return engine_name(config.engine) == "cann"
+
+
 def _device_options(config: Snapshot) -> DeviceOptions:
     capture = config.npugraphex_config
     return DeviceOptions(
+        device="cann" if _is_on_npu(config) else "host",
         mode=capture.capture_error_mode,
         validate=not capture.unsafe_skip_npugraph_capture_validation,
     )

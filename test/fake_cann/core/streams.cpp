@@ -160,6 +160,20 @@ extern "C" int fake_aclrtStreamGetId(void* handle, std::int32_t* id) {
   return kOk;
 }
 
+// A host function stands in a stream, or in a captured graph, as any kernel does.
+extern "C" int fake_aclrtLaunchHostFunc(void* handle, void (*function)(void*), void* argument) {
+  Lock lock = locked();
+  FAKE_CALL("aclrtLaunchHostFunc");
+  Stream* stream = find_stream(handle);
+  if (stream == nullptr || function == nullptr)
+    return breach(kParamInvalid, "aclrtLaunchHostFunc with wrong arguments");
+  const auto run = [function, argument] {
+    function(argument);
+    return static_cast<int>(kOk);
+  };
+  return submit(lock, *stream, {"aclrtLaunchHostFunc", run, {}});
+}
+
 std::vector<std::string> live_acl() {
   std::vector<std::string> found;
   for (const auto& [address, bytes] : state().device.memory)

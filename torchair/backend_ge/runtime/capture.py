@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from torchair.backend_ge.host.program import ProgramError
+from torchair.backend_ge.host.program import Program, ProgramError
 from torchair.backend_ge.runtime.aten_graph import AtenGraph
 from torchair.backend_ge.runtime.capture_key import CaptureKey
 from torchair.backend_ge.runtime.device_replay import (
@@ -17,6 +17,9 @@ from torchair.backend_ge.runtime.device_replay import (
     InlineReplay,
     Replayer,
 )
+from torchair.backend_ge.runtime.npu_capture import check_inputs
+from torchair.backend_ge.runtime.npu_device import npu_device
+from torchair.backend_ge.runtime.npu_replay import NpuReplay
 from torchair.backend_ge.runtime.specialise import Specialised, TensorSpec, call_error
 from torchair.backend_ge.runtime.staging import StagingPool
 from torchair.backend_ge.runtime.update_slots import UpdateSlots
@@ -33,7 +36,8 @@ class CapturePolicy:
         check: verify every replay: frozen parameters keep their addresses, what a replay must
             refresh is overwritten with poison after it.
         log_statistics: log minimum, maximum, mean and norm of inputs and outputs.
-        device: capture on streams of a device; None replays on the caller's thread.
+        device: capture on streams of a device, whose replays overwrite the outputs of the one
+            before on an NPU; None replays on the caller's thread.
     """
 
     stage_inputs: bool = True
@@ -41,6 +45,11 @@ class CapturePolicy:
     check: bool = False
     log_statistics: bool = False
     device: DeviceOptions | None = None
+
+    @property
+    def is_on_npu(self) -> bool:
+        """Whether ACL captures the graph."""
+        return self.device is not None and self.device.device == "cann"
 
 
 class Capture:
@@ -86,6 +95,11 @@ class Capture:
         self._slots = slots
         self._pool = pool
         self._policy = policy
+        if policy.is_on_npu:
+            arguments = {graph.arguments[i]: specs[i] for i in self._positions} | {
+                graph.arguments[i]: TensorSpec.of(tensor) for i, tensor in frozen.items()
+            }
+            check_inputs(arguments, npu_device())
         staged = [
             place
             for place, index in enumerate(self._positions)
@@ -94,22 +108,26 @@ class Capture:
         self._staged = [(place, self._positions[place]) for place in staged]
         self._buffers = pool.place([specs[index] for _, index in self._staged]) if staged else []
         self._replayer = self._make_replayer(specialised)
+        self._scope = self._replayer.scope if isinstance(self._replayer, NpuReplay) else None
         self._is_exclusive = bool(staged) or bool(slots.decided.uses) or policy.device is not None
         self._is_running = self._is_closed = False
 
     def _make_replayer(self, specialised: Specialised) -> Replayer:
-        options = self._policy.device
+        options, trace = self._policy.device, specialised.trace
         if options is None:
-            return InlineReplay(specialised.program)
+            return InlineReplay(Program(trace))
         places = enumerate(self._positions)
         written = [place for place, index in places if index in specialised.written]
-        pool = self._pool.device_pool(options.device)
 
         def on_move(moved: list[int]) -> None:
             names = [self._graph.arguments[self._positions[place]].label for place in moved]
             self._on_move(names, not set(moved).isdisjoint(written))
 
-        return DeviceReplay(specialised.program, written, pool, options, on_move)
+        if self._policy.is_on_npu:
+            memory = self._pool.npu_memory()
+            return NpuReplay(self._graph, trace, written, npu_device(), memory, options, on_move)
+        pool = self._pool.device_pool(options.device)
+        return DeviceReplay(Program(trace), written, pool, options, on_move)
 
     def _may_stage(self, index: int, specialised: Specialised, spec: TensorSpec) -> bool:
         if self._graph.arguments[index].is_weight or specialised.fixed_layout:
@@ -141,7 +159,12 @@ class Capture:
         if not self._is_exclusive:
             return self._run(arguments)
         with self._pool.lock:
-            return None if self._is_closed else self._run_staged(arguments, inputs)
+            if self._is_closed:
+                return None
+            if self._scope is None:
+                return self._run_staged(arguments, inputs)
+            with self._scope():
+                return self._run_staged(arguments, inputs)
 
     def _run_staged(self, arguments: list[torch.Tensor], inputs: Sequence[Any]) -> list[Any]:
         nested, self._is_running = self._is_running, True
@@ -195,9 +218,8 @@ class Capture:
         for buffer in self._buffers:
             storage = buffer.untyped_storage()
             start = buffer.storage_offset() * buffer.element_size()
-            torch.empty(0, dtype=torch.uint8).set_(storage, start, (buffer.nbytes,), (1,)).fill_(
-                255
-            )
+            plain = torch.empty(0, dtype=torch.uint8, device=buffer.device)
+            plain.set_(storage, start, (buffer.nbytes,), (1,)).fill_(255)
 
     def close(self) -> None:
         """Release what the process keeps for this capture."""

@@ -116,7 +116,7 @@ class CapturedGraph:
             host_values.refuse_device_values(graph)
         self.graph, self.name, self.options = graph, name, options
         self.counts = CaptureCounts()
-        self.host_values = host_values.decide(graph)
+        self.host_values = host_values.decide(graph, numbers=not options.policy.is_on_npu)
         self._strides = strides
         self._positions = [argument.position for argument in graph.arguments]
         self._frozen = self._freezable() if options.frozen_parameter else frozenset[int]()

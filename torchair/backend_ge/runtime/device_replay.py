@@ -49,7 +49,7 @@ class DeviceOptions:
     """How a graph is captured on a device.
 
     Args:
-        device: ``host``.
+        device: ``host`` or ``cann``.
         mode: ``global``, ``thread_local`` or ``relaxed``: which calls are errors meanwhile.
         validate: capture again when an address has changed.
     """
@@ -105,7 +105,7 @@ class DeviceReplay:
         except _native.OperatorError as error:
             raise self._launch.error(error) from None
         except _native.runtime.DeviceError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         for index in self._written:
             if not arguments[index].is_inference():
                 torch.autograd.graph.increment_version(arguments[index])
@@ -114,15 +114,14 @@ class DeviceReplay:
     def _capture_if_moved(self, arguments: list[torch.Tensor]) -> None:
         addresses = [tensor.data_ptr() for tensor in arguments]
         if self._graph is not None:
-            pairs = zip(addresses, self._addresses, strict=True)
-            moved = [place for place, (new, old) in enumerate(pairs) if new != old]
+            moved = moved_places(addresses, self._addresses)
             if not moved:
                 return
             self._on_move(moved)
         try:
             self._capture(arguments)
         except _native.runtime.DeviceError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         self._addresses = addresses
 
     def _capture(self, arguments: list[torch.Tensor]) -> None:
@@ -152,10 +151,17 @@ def device_named(name: str) -> _native.runtime.Device:
     return _native.runtime.Device(name)
 
 
-def _refused(error: _native.runtime.DeviceError) -> EngineError:
+def moved_places(addresses: Sequence[int], before: Sequence[int]) -> list[int]:
+    """Where the addresses are others than before."""
+    pairs = zip(addresses, before, strict=True)
+    return [place for place, (new, old) in enumerate(pairs) if new != old]
+
+
+def refused(error: _native.runtime.DeviceError) -> EngineError:
+    """The error of a device as one for the user."""
     code, name, text = error.args
     return EngineError(
         f"the device refused a captured graph: {text}",
         found=f"{name} ({code})",
-        hint="config.host.replay = 'inline' replays on the caller's thread",
+        hint="config.debug.run_eagerly = True runs the same calls without a capture",
     )

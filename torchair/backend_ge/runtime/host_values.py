@@ -10,7 +10,7 @@ Numbers that follow from shapes are always guards: shapes are part of the key an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -103,8 +103,13 @@ class HostValues:
     lines: list[str] = field(default_factory=list[str])
 
 
-def decide(graph: AtenGraph) -> HostValues:
-    """Classify the scalar arguments of a graph."""
+def decide(graph: AtenGraph, *, numbers: bool = True) -> HostValues:
+    """Classify the scalar arguments of a graph.
+
+    Args:
+        graph: the graph.
+        numbers: whether a number in a tensor's place may be a slot; else it is a guard.
+    """
     arguments = set(range(len(graph.arguments))) & graph.scalars
     roots: dict[int, frozenset[int]] = {index: frozenset((index,)) for index in arguments}
     uses: list[Use] = []
@@ -114,6 +119,8 @@ def decide(graph: AtenGraph) -> HostValues:
             roots[call.results[0]] = frozenset[int]().union(*found)
         else:
             uses.extend(u for u in _uses(index, call, graph.scalars) if roots.get(u.value))
+    if not numbers:
+        uses = [replace(use, kind="guard") if use.kind == "number" else use for use in uses]
     guards = frozenset[int]().union(*(roots[u.value] for u in uses if u.kind == "guard"))
     # A host function of a guard alone is folded with it.
     kept = [u for u in uses if u.kind != "guard" and not roots[u.value] <= guards]

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
 )
 
-from torchair.backend_ge.host.program import Program, Trace
+from torchair.backend_ge.host.program import Trace
 from torchair.backend_ge.host.tracing import Tracer, active, real_execution
 from torchair.backend_ge.runtime.aten_graph import AtenGraph, Call, fill
 from torchair.backend_ge.runtime.fold import fold, written_slots
@@ -87,7 +87,7 @@ class Specialised:
     """A program and what it does to its inputs.
 
     Args:
-        program: takes the tensors of ``positions``, then those of the slots.
+        trace: the calls; takes the tensors of ``positions``, then those of the slots.
         positions: arguments that are inputs of the program, in order.
         written: arguments whose memory it writes.
         escaping: arguments whose memory an output shares.
@@ -96,7 +96,7 @@ class Specialised:
         streams: stream of every call.
     """
 
-    program: Program
+    trace: Trace
     positions: list[int]
     written: frozenset[int]
     escaping: frozenset[int]
@@ -108,7 +108,7 @@ class Specialised:
 def specialise(
     graph: AtenGraph, inputs: Sequence[TensorSpec | Any], options: SpecialiseOptions
 ) -> Specialised:
-    """Flatten a graph into a program.
+    """Flatten a graph into calls.
 
     Args:
         graph: the graph.
@@ -255,9 +255,8 @@ def _finish(trace: Trace, storages: Storages, positions: list[int]) -> Specialis
         found = map(storages.of, written_slots(call))
         written.update(places[storage] for storage in found if storage in places)
     escaping = {places[s] for s in map(storages.of, trace.outputs) if s in places}
-    program = Program(trace)
     return Specialised(
-        program,
+        trace,
         positions,
         frozenset(written),
         frozenset(escaping),

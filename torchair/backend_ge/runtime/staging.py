@@ -13,6 +13,7 @@ import torch
 
 from torchair import _native
 from torchair.backend_ge.runtime.device_replay import device_named
+from torchair.backend_ge.runtime.npu_device import NpuMemory, npu_device
 from torchair.backend_ge.runtime.specialise import TensorSpec
 
 ALIGNMENT = 64
@@ -31,8 +32,9 @@ class StagingPool:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self._block = torch.empty(0, dtype=torch.uint8)
+        self._block: dict[torch.device, torch.Tensor] = {}
         self._blocks: list[int] = []
+        self._npu_memory: NpuMemory | None = None
         self._device_pools: dict[str, _native.runtime.MemoryPool] = {}
 
     @property
@@ -47,8 +49,18 @@ class StagingPool:
                 self._device_pools[name] = device_named(name).create_pool()
             return self._device_pools[name]
 
+    def npu_memory(self) -> NpuMemory:
+        """The memory that captures of this pool share on an NPU."""
+        with self.lock:
+            if self._npu_memory is None:
+                self._npu_memory = NpuMemory(npu_device())
+            return self._npu_memory
+
     def place(self, specs: Sequence[TensorSpec]) -> list[torch.Tensor]:
-        """One uninitialised tensor per geometry, 64-byte aligned, not overlapping each other."""
+        """One uninitialised tensor per geometry, 64-byte aligned, not overlapping each other.
+
+        All lie on the device of the first.
+        """
         offsets: list[int] = []
         end = 0
         for spec in specs:
@@ -56,16 +68,23 @@ class StagingPool:
             size = spec.elements * spec.dtype.itemsize
             end += -(-size // ALIGNMENT) * ALIGNMENT
         with self.lock, torch.inference_mode(False):
-            if end > self._block.nbytes:
-                self._block = torch.empty(max(end, 2 * self._block.nbytes), dtype=torch.uint8)
-                self._blocks.append(self._block.nbytes)
-            storage = self._block.untyped_storage()
+            storage = self._block_of(specs[0].device, end).untyped_storage()
             return [
-                torch.empty(0, dtype=spec.dtype).set_(
+                torch.empty(0, dtype=spec.dtype, device=spec.device).set_(
                     storage, offset // spec.dtype.itemsize, spec.shape, spec.strides
                 )
                 for spec, offset in zip(specs, offsets, strict=True)
             ]
+
+    def _block_of(self, device: torch.device, size: int) -> torch.Tensor:
+        """The block on a device, a new one when it is too small."""
+        block = self._block.get(device)
+        kept = 0 if block is None else block.nbytes
+        if block is None or size > kept:
+            block = torch.empty(max(size, 2 * kept), dtype=torch.uint8, device=device)
+            self._block[device] = block
+            self._blocks.append(block.nbytes)
+        return block
 
 
 _shared: dict[tuple[int, ...], StagingPool] = {}

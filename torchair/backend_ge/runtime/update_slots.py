@@ -25,28 +25,42 @@ _POISON: dict[type, Any] = {int: -(2**63), float: float("nan"), bool: True}
 
 
 @dataclass(slots=True)
-class _Site:
+class UpdateSite:
     """A captured call whose lists change. ``values`` has the numbers of this replay, or None."""
 
     call: Call
     tensors: list[int]
     values: dict[int, Any] | None = None
 
-    def run(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    def arguments(self, tensors: list[torch.Tensor]) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments of the call for this replay.
+
+        Raises:
+            EngineError: the numbers have not been updated since the last replay.
+        """
         if self.values is None:
             raise _not_updated(self.call, "its list")
         known = {**self.values, **dict(zip(self.tensors, tensors, strict=True))}
         args = [fill(item, known) for item in self.call.args]
-        kwargs = {name: fill(item, known) for name, item in self.call.kwargs.items()}
+        return args, {name: fill(item, known) for name, item in self.call.kwargs.items()}
+
+    def run(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Make the call."""
+        args, kwargs = self.arguments(tensors)
         found = self.call.function(*args, **kwargs)
         flat = list(found) if isinstance(found, list | tuple) else [found]
         return [torch.empty(0) if t is None else t for t in flat]
 
 
-_sites: dict[int, _Site] = {}
+_sites: dict[int, UpdateSite] = {}
 _ids = itertools.count()
 _library = torch.library.Library("torchair_updates", "DEF")
 _library.define("call(Tensor[] tensors, int site) -> Tensor[]")
+
+
+def site_of(number: int) -> UpdateSite:
+    """The site of a call ``torchair_updates.call(tensors, number)``."""
+    return _sites[number]
 
 
 @torch.library.impl(_library, "call", "CompositeExplicitAutograd")
@@ -71,7 +85,7 @@ class UpdateSlots:
     _places: dict[int, Slot] = field(default_factory=dict[int, Slot])
     _types: dict[int, type] = field(default_factory=dict[int, type])
     _folded: dict[int, Any] = field(default_factory=dict[int, Any])
-    _sites: dict[int, _Site] = field(default_factory=dict[int, _Site])
+    _sites: dict[int, UpdateSite] = field(default_factory=dict[int, UpdateSite])
     _is_updated: bool = False
 
     def has_call(self, index: int) -> bool:
@@ -158,7 +172,7 @@ class UpdateSlots:
     ) -> AtenCall:
         tensors = [v.index for v in call.values() if isinstance(values[v.index], torch.Tensor)]
         number = next(_ids)
-        _sites[number] = self._sites[number] = _Site(call, tensors)
+        _sites[number] = self._sites[number] = UpdateSite(call, tensors)
         inputs = [tracer.slot_of(values[v]) for v in tensors]
         op = torch.ops.torchair_updates.call.default
         return AtenCall(op, (inputs, number), {}, places, index)
@@ -211,7 +225,7 @@ class UpdateSlots:
             _sites.pop(number, None)
 
 
-def _numbers(site: _Site) -> list[Value]:
+def _numbers(site: UpdateSite) -> list[Value]:
     tensors = set(site.tensors)
     return [v for v in values_in((site.call.args, site.call.kwargs)) if v.index not in tensors]
 
