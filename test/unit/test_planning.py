@@ -278,6 +278,24 @@ def test_bound_inputs():
         program.bind({3: bias})
 
 
+def test_bound_inputs_may_be_written_and_free_ones_negated():
+    trace, _ = record(updating, [X, X.clone()])
+    program = Program(trace)
+    cache, expected = X.clone(), X.clone()
+    bound = program.bind({1: cache})
+    for x in (X, X + 1, X + 2, torch._neg_view(X), X + 3):
+        version = cache._version
+        assert_identical(bound.run([x])[0], updating(x, expected))
+        assert_identical(cache, expected)
+        assert cache._version > version
+    assert program.is_planned
+    bound = program.bind({0: X})
+    for cache in (X.clone(), torch._neg_view(X.clone())):
+        expected = cache.resolve_neg().clone()
+        assert_identical(bound.run([cache])[0], updating(X, expected))
+        assert_identical(cache.resolve_neg(), expected)
+
+
 def test_plan_without_a_run_leaves_inputs_and_generator_alone():
     def body(x, cache):
         cache.add_(x)

@@ -233,7 +233,9 @@ class Program:
             self._planned = _Version(trace, memory.lowered, emitted)
         return outputs
 
-    def _advance_versions(self, inputs: Sequence[torch.Tensor]) -> None:
+    def _advance_versions(
+        self, inputs: Sequence[torch.Tensor] | Mapping[int, torch.Tensor]
+    ) -> None:
         """Lets autograd see the writes, which are made below the layer that counts them."""
         for index in self._written_inputs:
             if not inputs[index].is_inference():
@@ -260,6 +262,7 @@ class BoundProgram:
             raise ValueError(f"the program has {program._n_inputs} inputs, bound: {list(tensors)}")
         self._version: _Version | None = None
         self._bound: _native.Program | None = None
+        self._viewed: list[int] = []
 
     def run(self, inputs: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
         """As ``Program.run``, with the inputs that are not bound, in order."""
@@ -271,8 +274,9 @@ class BoundProgram:
         if self._bound is None and self._program.is_planned:
             self._bind()
         bound = self._bound
-        simple = not self._program._written_inputs and not self._program._viewed_inputs
-        if bound is None or not simple or torch._C._is_any_autocast_enabled():
+        if bound is None or torch._C._is_any_autocast_enabled():
+            return self._run_with_all(inputs)
+        if any(inputs[index].is_neg() for index in self._viewed):
             return self._run_with_all(inputs)
         with torch._C._AutoDispatchBelowADInplaceOrView():
             return self._run_bound(bound, list(inputs))
@@ -296,6 +300,8 @@ class BoundProgram:
                 try:
                     native = program._planned.native.bind(indices, to_capsules(tensors), self._pool)
                     self._version, self._bound = program._planned, native
+                    viewed = set(program._viewed_inputs)
+                    self._viewed = [n for n, i in enumerate(self._free) if i in viewed]
                     return program._planned
                 except ValueError:  # another layout than that of the plan
                     pass
@@ -309,11 +315,18 @@ class BoundProgram:
             outputs = bound.run(to_capsules(inputs))
         except _native.OperatorError as error:
             raise self._version.error(error) from None
+        finally:
+            if self._program._written_inputs:
+                self._program._advance_versions(self._all(inputs))
         return self._run_with_all(inputs) if outputs is None else from_capsules(outputs)
 
     def _run_with_all(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        given = dict(zip(self._free, inputs, strict=True)) | self._tensors
+        given = self._all(inputs)
         return self._program.run([given[i] for i in range(self._program._n_inputs)])
+
+    def _all(self, inputs: Sequence[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Every input by its position."""
+        return dict(zip(self._free, inputs, strict=True)) | self._tensors
 
 
 class Launch:
