@@ -20,6 +20,7 @@ _MODULES = {
     "fuse-activation": ("fuse_activation", "FuseActivationPass"),
     "fuse-layer-norm": ("fuse_layer_norm", "FuseLayerNormPass"),
     "fuse-dynamic-quant": ("fuse_dynamic_quant", "FuseDynamicQuantPass"),
+    "fuse-static-quant": ("fuse_static_quant", "FuseStaticQuantPass"),
     "fuse-norm-output": ("fuse_norm_output", "FuseNormOutputPass"),
     "fuse-moe-gating": ("fuse_moe_gating", "FuseMoeGatingPass"),
     "fuse-quant-matmul": ("fuse_quant_matmul", "FuseQuantMatmulPass"),

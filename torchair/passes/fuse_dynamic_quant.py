@@ -39,9 +39,14 @@ from torchair.passes.fusion_forms import (
 from torchair.passes.rewrite_pass import PatternPass
 
 _X, _SCALE = value("x"), value("scale")
-_ROUNDED = call("aten.round", one_of(div(_X, _SCALE), mul(_X, _SCALE)))
+_SCALED = one_of(div(_X, _SCALE), mul(_X, _SCALE))
+_ROUNDED = call("aten.round", _SCALED)
 _LOW = static("low", lambda low: low in (-LARGEST - 1, -LARGEST))
-_CODES = one_of(call("aten.clamp", _ROUNDED, _LOW, LARGEST), _ROUNDED)
+_CODES = one_of(
+    call("aten.clamp", _ROUNDED, _LOW, LARGEST),
+    call("aten.round", call("aten.clamp", _SCALED, _LOW, LARGEST)),
+    _ROUNDED,
+)
 
 
 def _steps(match: Match) -> list[Step] | None:

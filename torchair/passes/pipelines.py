@@ -20,6 +20,7 @@ FUSE = (
     "fuse-layer-norm",
     "fuse-rms-norm",
     "fuse-dynamic-quant",
+    "fuse-static-quant",
     "fuse-norm-output",
     "fuse-moe-gating",
     "fuse-quant-matmul",
