@@ -211,62 +211,6 @@ def test_layer_norm(norm: Any, dynamic: bool, tmp_path: Any) -> None:
     check(norm, inputs, tmp_path, "LayerNormV4", dynamic=dynamic)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1]) + mask
-    return torch.matmul(torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype), v)
-
-
-def attention_of_scaled_queries(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    scores = (q * 0.25) @ k.permute(0, 1, 3, 2) + mask
-    return functional.softmax(scores.float(), dim=-1).type_as(q) @ v
-
-
-def attention_with_hidden_places(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    hidden = torch.ones_like(mask, dtype=torch.bool).triu(1)
-    scores = torch.matmul(q, k.transpose(2, 3)) * 0.25
-    return torch.softmax(scores.masked_fill(hidden, float("-inf")), -1) @ v
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(
-    "form", [attention, attention_of_scaled_queries, attention_with_hidden_places]
-)
-def test_attention(form: Any, dtype: torch.dtype, dynamic: bool, tmp_path: Any) -> None:
-    q, k, v = (torch.randn(2, 4, 6, 16, dtype=dtype) for _ in range(3))
-    mask = torch.zeros(2, 1, 6, 6, dtype=dtype).masked_fill(torch.rand(2, 1, 6, 6) > 0.7, -1e4)
-    with torch.no_grad():
-        expected = form(q, k, v, mask)
-    found, nodes = compile_and_count(form, (q, k, v, mask), tmp_path, dynamic=dynamic)
-    torch.testing.assert_close(found, expected, rtol=3e-2, atol=3e-2)
-    assert "FlashAttentionScore" in nodes
-    assert not {"BatchMatMul", "SoftmaxV2", "Transpose"} & set(nodes)
-
-
-def test_attention_over_repeated_heads(tmp_path: Any) -> None:
-    def repeat(x: Tensor) -> Tensor:
-        batch, heads, rows, size = x.shape
-        return x[:, :, None].expand(batch, heads, 2, rows, size).reshape(batch, -1, rows, size)
-
-    def grouped(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(q, repeat(k), repeat(v))
-
-    q = torch.randn(2, 4, 6, 16, dtype=torch.bfloat16)
-    k, v = (torch.randn(2, 2, 6, 16, dtype=torch.bfloat16) for _ in range(2))
-    check(grouped, (q, k, v), tmp_path, "FlashAttentionScore")
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_attention_in_float32_keeps_its_rank(dynamic: bool, tmp_path: Any) -> None:
-    def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return torch.softmax(q @ k.transpose(-1, -2) * 0.25, -1) @ v
-
-    inputs = tuple(torch.randn(2, 4, 6, 16) for _ in range(3))
-    found, nodes = compile_and_count(plain, inputs, tmp_path, dynamic=dynamic)
-    torch.testing.assert_close(found, plain(*inputs), rtol=2e-6, atol=2e-6)
-    assert not {"Reshape", "Transpose"} & set(nodes)
-
-
 def test_norm_and_cast(tmp_path: Any) -> None:
     def router(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         total = x + y

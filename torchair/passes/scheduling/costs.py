@@ -239,6 +239,12 @@ def _attention(shapes: Shapes, out: tuple[int, ...]) -> float:
     return 4.0 * prod(query) * length
 
 
+def _inference_attention(shapes: Shapes, out: tuple[int, ...]) -> float:
+    """Of either order of heads and tokens: there are rarely more heads than tokens."""
+    query, key = shapes[:2]
+    return 4.0 * prod(query) * max(key[1:-1], default=1)
+
+
 _FLOPS: Final[Mapping[str, Callable[[Shapes, tuple[int, ...]], float]]] = {
     "mm": _product(0),
     "bmm": _product(0),
@@ -255,5 +261,6 @@ _FLOPS: Final[Mapping[str, Callable[[Shapes, tuple[int, ...]], float]]] = {
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "_scaled_dot_product_attention_math_for_mps": _attention,
     "scaled_dot_product_attention": _attention,
+    "npu_fused_infer_attention_score": _inference_attention,
 }
 """Cube work by operator."""
