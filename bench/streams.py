@@ -61,7 +61,8 @@ def measure(name: str, count: int, target: str) -> Row:
     costs = [model.cost(op).time for op in graph.ops]
     streams = [int(stream_of(op)) for op in graph.ops]
     free = [-1] * len(costs)
-    problem = Problem(costs, graph.before, free, range(count), count, model.target.event)
+    event = model.target.event
+    problem = Problem(costs, graph.before, free, range(count), count, event, event)
     makespan = simulate(problem, streams, range(len(costs))).makespan
     waits = sum(len(op.operands) for op in block.ops if isinstance(op, WaitOp))
     return Row(

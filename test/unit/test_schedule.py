@@ -27,6 +27,7 @@ from torchair.passes.scheduling.insertion import insertion_pass
 from torchair.passes.scheduling.list_schedule import bottom_levels, list_schedule
 from torchair.passes.scheduling.planned import read_schedule
 from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, serial_plan, simulate
+from torchair.passes.scheduling.reduction import reduce_problem
 from torchair.passes.verify_schedule import VerifySchedulePass
 from torchair.tools.context import make_context
 
@@ -102,7 +103,8 @@ def random_problem(r: random.Random, size: int, count: int) -> Problem:
     costs = [r.choice((0.0, 1.0, 2.5, 10.0)) for _ in range(size)]
     before = [sorted(r.sample(range(n), r.randint(0, min(3, n)))) for n in range(size)]
     fixed = [r.randrange(count) if r.random() < 0.2 else -1 for _ in range(size)]
-    return Problem(costs, before, fixed, range(count), count, r.choice((0.0, 0.5, 3.0)))
+    event, fork = r.choice((0.0, 0.5, 3.0)), r.choice((0.0, 2.0))
+    return Problem(costs, before, fixed, range(count), count, event, fork)
 
 
 def assert_valid(problem: Problem, plan: Plan) -> None:
@@ -126,6 +128,26 @@ def test_plans_are_valid_and_no_longer_than_one_stream(
     after = problem.after()
     levels = bottom_levels(problem, after)
     assert_valid(problem, insertion_pass(problem, problem.before, after, levels))
+
+
+def test_what_takes_no_time_is_left_out_of_the_search_and_put_back() -> None:
+    """A view between two tasks and one of an input; the view that many tasks need stays."""
+    costs = [5.0, 0.0, 0.0, 5.0, *[1.0] * 9, 0.0, 1.0]
+    before = [[], [0], [], [1, 2], *[[] for _ in range(9)], list(range(4, 13)), [13]]
+    problem = Problem(costs, before, [-1] * 15, range(2), 2, 1.0)
+    reduction = reduce_problem(problem)
+    assert reduction.kept == [0, 3, *range(4, 15)]
+    assert reduction.problem.before[1] == [0]
+    plan = list_schedule(problem)
+    assert_valid(problem, plan)
+    assert plan.streams[1] == plan.streams[0] and plan.starts[1] == plan.starts[0] + 5.0
+
+
+def test_a_stream_that_forks_late_is_not_worth_it() -> None:
+    problem = Problem([4.0, 4.0, 0.0], [[], [], [0, 1]], [-1, -1, 0], range(2), 2, 3.0)
+    assert list_schedule(problem).makespan == 7.0
+    problem.fork = 3.0
+    assert list_schedule(problem).makespan == 8.0
 
 
 def test_a_gap_is_filled_without_delaying_the_critical_path() -> None:

@@ -41,6 +41,7 @@ class _Insertion:
         self.problem = problem
         self.before = before
         self.after = after
+        self.opening = problem.opening_times()
         self.busy_from: list[list[float]] = [[] for _ in range(problem.count)]
         self.busy_until: list[list[float]] = [[] for _ in range(problem.count)]
         size = len(problem.costs)
@@ -65,9 +66,6 @@ class _Insertion:
     def _place(self, task: int) -> None:
         cost, fixed = self.problem.costs[task], self.problem.fixed[task]
         choices = self.problem.allowed if fixed < 0 else (fixed,)
-        if not cost and fixed < 0 and self.before[task]:
-            latest = max(self.before[task], key=self.ends.__getitem__)
-            choices = (self.streams[latest],)
         best, best_start, best_gap = -1, float("inf"), 0
         for stream in choices:
             start, gap = self._first_gap(stream, self._arrival(task, stream), cost)
@@ -87,7 +85,7 @@ class _Insertion:
                 self.ends[source] + (0.0 if self.streams[source] == stream else event)
                 for source in self.before[task]
             ],
-            default=0.0,
+            default=self.opening[stream],
         )
 
     def _first_gap(self, stream: int, arrival: float, cost: float) -> tuple[float, int]:

@@ -13,37 +13,40 @@ from random import Random
 
 from torchair.passes.scheduling.insertion import insertion_pass
 from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, serial_plan
+from torchair.passes.scheduling.reduction import reduce_problem
 
-GOOD_ENOUGH = 1.01
+GOOD_ENOUGH = 1.005
 """Makespan over its lower bound at which the search stops."""
+LARGEST_SEARCH = 2_000
+"""Tasks that take time, above which the first pass decides."""
 MAX_ROUNDS = 64
-EFFORT = 2_000
-"""Tasks that all rounds of the search together may go over (a round takes some 20 us per task)."""
+EFFORT = 6_000
+"""Tasks that all rounds of the search together may go over (a round takes some 7 us per task)."""
 
 
 def is_small(problem: Problem) -> bool:
-    """Whether the search after the first pass has any effort for a problem."""
-    return len(problem.costs) <= EFFORT
+    """Whether the first pass is followed by a search."""
+    return len(problem.costs) - list(problem.costs).count(0.0) <= LARGEST_SEARCH
 
 
 def list_schedule(problem: Problem) -> Plan:
     """The best plan found; never longer than ``serial_plan``."""
-    after = problem.after()
-    levels = bottom_levels(problem, after)
-    best = _pass(problem, problem.before, after, levels)
+    reduction = reduce_problem(problem)
+    best = reduction.expand(_search(reduction.problem, is_small(problem)))
     plain = serial_plan(problem)
-    if plain.makespan <= best.makespan:
-        best = plain
-    return _improve(problem, after, best, levels) if is_small(problem) else best
+    return plain if plain.makespan <= best.makespan else best
 
 
-def _improve(problem: Problem, after: list[list[int]], best: Plan, levels: Sequence[float]) -> Plan:
+def _search(problem: Problem, is_small: bool) -> Plan:
     """Insertion first, then backward and forward passes in turn; once these stall, from the best
     plan, disturbed."""
+    after = problem.after()
+    levels: list[float] = bottom_levels(problem, after)
+    current = best = _pass(problem, problem.before, after, levels)
     chance = Random(0)
     bound = lower_bound(problem)
-    rounds = min(MAX_ROUNDS, EFFORT // max(1, len(problem.costs)))
-    current, disturb = best, 0.0
+    rounds = min(MAX_ROUNDS, EFFORT // max(1, len(problem.costs))) if is_small else 0
+    disturb = 0.0
     for number in range(rounds):
         if best.makespan <= GOOD_ENOUGH * bound:
             break
@@ -104,7 +107,7 @@ class _ListPass:
         size = len(problem.costs)
         self.missing = [len(earlier) for earlier in before]
         self.streams, self.starts, self.finish = [0] * size, [0.0] * size, [0.0] * size
-        self.free = [0.0] * problem.count
+        self.free = problem.opening_times()
         self.order: list[int] = []
         self.arriving = [(0.0, -priorities[t], t) for t in range(size) if not self.missing[t]]
         heapify(self.arriving)
@@ -132,28 +135,14 @@ class _ListPass:
         return Plan(self.streams, self.starts, self.order, max(self.finish, default=0.0))
 
     def _finish(self, task: int, stream: int, end: float) -> None:
-        """Note where a task ended, and release its users; those that take no time run at once."""
-        costs, fixed, before, missing = (
-            self.problem.costs,
-            self.problem.fixed,
-            self.before,
-            self.missing,
-        )
-        done = [task]
-        while done:
-            task = done.pop()
-            self.streams[task], self.finish[task] = stream, end
-            self.order.append(task)
-            for user in self.after[task]:
-                missing[user] -= 1
-                if missing[user]:
-                    continue
-                is_home = not costs[user] and fixed[user] in (-1, stream)
-                if is_home and all([self.streams[s] == stream for s in before[user]]):
-                    self.starts[user] = end
-                    done.append(user)
-                    continue
-                release = max([self.finish[source] for source in before[user]])
+        """Note where a task ended, and release its users."""
+        missing, finish = self.missing, self.finish
+        self.streams[task], finish[task] = stream, end
+        self.order.append(task)
+        for user in self.after[task]:
+            missing[user] -= 1
+            if not missing[user]:
+                release = max([finish[source] for source in self.before[user]])
                 heappush(self.arriving, (release, -self.priorities[user], user))
 
 

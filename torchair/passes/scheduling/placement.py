@@ -220,7 +220,7 @@ class _ProblemBuilder:
         fixed = list(self.fixed)
         fixed[-1] = 0
         allowed = [stream for stream in range(count) if stream not in taken]
-        return Problem(self.times, self.before, fixed, allowed, count, self.event)
+        return Problem(self.times, self.before, fixed, allowed, count, self.event, self.event)
 
     def placement(self, plan: Plan, count: int) -> Placement:
         names = {stream: label for label, stream in self.labels.items() if stream}

@@ -149,7 +149,7 @@ class PlannedSchedule:
         count = len(self.labels)
         costs = [task.cost.time for task in self.tasks]
         free = [-1] * len(costs)
-        return Problem(costs, self.before, free, range(count), count, self.event)
+        return Problem(costs, self.before, free, range(count), count, self.event, self.event)
 
 
 def _previous_on_stream(streams: Sequence[int]) -> list[int]:

@@ -17,6 +17,8 @@ class Problem:
         allowed: streams for the others.
         count: number of streams.
         event: microseconds from the end of a task to the start of one on another stream.
+        fork: microseconds after which streams other than the first may start: they wait for the
+            event of the function's start.
     """
 
     costs: Sequence[float]
@@ -25,6 +27,11 @@ class Problem:
     allowed: Sequence[int]
     count: int
     event: float
+    fork: float = 0.0
+
+    def opening_times(self) -> list[float]:
+        """When each stream may start."""
+        return [self.fork if stream else 0.0 for stream in range(self.count)]
 
     def after(self) -> list[list[int]]:
         """The tasks that wait for each task."""
@@ -84,7 +91,7 @@ def simulate(
         before: uses instead of the problem's.
     """
     needs = problem.before if before is None else before
-    free = [0.0] * problem.count
+    free = problem.opening_times()
     starts = [0.0] * len(order)
     finish = [0.0] * len(order)
     for task in order:
