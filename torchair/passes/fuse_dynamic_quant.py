@@ -24,6 +24,7 @@ from torchair.passes.fuse_quant_scales import (
     before_widening,
     is_factor,
     steps_to,
+    widening_of,
 )
 from torchair.passes.fusion_forms import (
     HALVES,
@@ -103,8 +104,10 @@ def fuse_quantisation(match: Match, rewriter: Rewriter) -> None:
         if users:
             rewriter.replace_value(step.op.results[0], _like(step, fused.results[1], rewriter))
     rewriter.replace(match.root, fused.results[:1])
-    unused = [step.op for step in steps]
-    unused += [op for op in (defining_op(first.operands[0], "aten.abs"),) if op is not None]
+    sizes = defining_op(first.operands[0], "aten.abs")
+    assert sizes is not None, "the steps begin there"
+    casts = [widening_of(value) for value in (match["x"], sizes.operands[0])]
+    unused = [*(step.op for step in steps), sizes, *(op for op in casts if op is not None)]
     erase_unused({**match.calls, **dict.fromkeys(unused, False)}, rewriter)
 
 

@@ -48,10 +48,16 @@ class Step:
         return [user for user in users if user not in inside]
 
 
+def widening_of(tensor: SSAValue) -> CallOp | None:
+    """The cast that made a tensor from one in half precision; None if none did."""
+    op = defining_op(tensor, *CASTS)
+    return op if op is not None and element_of(op.operands[0]) in HALVES else None
+
+
 def before_widening(tensor: SSAValue) -> SSAValue:
     """A tensor in half precision that was cast to give this one; else the tensor itself."""
-    op = defining_op(tensor, *CASTS)
-    return op.operands[0] if op is not None and element_of(op.operands[0]) in HALVES else tensor
+    cast = widening_of(tensor)
+    return tensor if cast is None else cast.operands[0]
 
 
 def steps_to(scale: SSAValue, token: SSAValue) -> list[Step] | None:

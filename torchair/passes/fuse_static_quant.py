@@ -9,9 +9,9 @@ from typing import Any, ClassVar, cast
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir import interned
-from torchair.ir.graph_pattern import Hole, Match, call, one_of, rewrites, value
+from torchair.ir.graph_pattern import Hole, Match, call, erase_unused, one_of, rewrites, value
 from torchair.ir.rewrite import Pattern, Rewriter
-from torchair.passes.fuse_quant_scales import before_widening
+from torchair.passes.fuse_quant_scales import before_widening, widening_of
 from torchair.passes.fusion_forms import (
     FLOATS,
     add,
@@ -76,6 +76,8 @@ def fuse_quantisation(match: Match, rewriter: Rewriter) -> None:
     types = [match.root.results[0].type]
     fused = create(rewriter, "npu.npu_quantize", values, types, match.root)
     rewriter.replace(match.root, fused.results)
+    widening = widening_of(match["x"])
+    erase_unused(match.calls if widening is None else {**match.calls, widening: False}, rewriter)
 
 
 def _inverted(inverse: SSAValue | float, match: Match, rewriter: Rewriter) -> SSAValue | None:
