@@ -170,11 +170,24 @@ void DeviceStream::begin_capture(runtime::CaptureMode mode,
   acl_->enter_thread();
   acl_->check(acl_->call().aclmdlRICaptureBegin(native(), static_cast<std::uint32_t>(mode)),
               "aclmdlRICaptureBegin");
-  const auto [status, model] = capture();
   auto recording = std::make_shared<Recording>();
   recording->pool = std::move(pool);
   recording->streams.insert(stream_);
-  recordings_->add(model, std::move(recording));
+  try {
+    recordings_->add(capture().second, std::move(recording));
+  } catch (const Error&) {
+    abandon_capture();
+    throw;
+  }
+}
+
+// A capture that nobody can refer to must not stay on the stream.
+void DeviceStream::abandon_capture() const {
+  Handle model = nullptr;
+  const AclStatus status = acl_->call().aclmdlRICaptureEnd(native(), &model);
+  acl_->report(status, "aclmdlRICaptureEnd");
+  if (status == 0)
+    acl_->report(acl_->call().aclmdlRIDestroy(model), "aclmdlRIDestroy");
 }
 
 runtime::CaptureInfo DeviceStream::capture_info() const {

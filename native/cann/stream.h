@@ -56,6 +56,7 @@ private:
   std::shared_ptr<Recording> require_recording() const;
   DeviceEvent& own(const std::shared_ptr<runtime::Event>& event) const;
   void keep(const DeviceEvent& event) const;
+  void abandon_capture() const;
   void hold(std::shared_ptr<runtime::Task> task);
 
   std::shared_ptr<const Acl> acl_;

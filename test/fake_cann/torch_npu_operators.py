@@ -102,8 +102,7 @@ class NpuOperators(TorchDispatchMode):
         def kernel() -> None:
             values = [x() if isinstance(x, Address) else x for x in places]
             args, kwargs, targets = tree_unflatten(values, spec)
-            found = tree_flatten(func(*args, **kwargs))[0]
-            for target, value in zip(targets, found, strict=False):
+            for target, value in zip(targets, _tensors(func(*args, **kwargs)), strict=False):
                 target.copy_(value)
 
         self._launches.queue(self._stream, kernel)
@@ -118,10 +117,14 @@ class NpuOperators(TorchDispatchMode):
         copies = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
         shapes = func(*copies[0], **copies[1])  # of the results; the values are nobody's
         results = tree_map_only(torch.Tensor, self._memory.place, shapes)
-        flat = [r for r in tree_flatten(results)[0] if isinstance(r, torch.Tensor)]
+        flat = _tensors(results)
         if flat and "empty" not in func._schema.name:
             self._queue(func, args, kwargs, flat)
         return results
+
+
+def _tensors(results: Any) -> list[torch.Tensor]:
+    return [r for r in tree_flatten(results)[0] if isinstance(r, torch.Tensor)]
 
 
 def _is_view(func: Any) -> bool:

@@ -80,6 +80,7 @@ class StandIn:
 
     def __init__(self, fake: FakeCann) -> None:
         self.acl = ctypes.CDLL(str(fake.folder / "libacl_rt.so"))
+        self.fake = fake
         self.live: dict[int, int] = {}
         self.launches = Launches(self.acl)
         self.streams: list[int] = []
@@ -93,6 +94,10 @@ class StandIn:
         assert self.acl.aclrtCreateStreamWithConfig(ctypes.byref(handle), 0, 0) == 0
         self.streams.append(int(handle.value or 0))
         return Stream(self.streams[-1])
+
+    def current(self) -> Stream:
+        """``torch.npu.current_stream()``."""
+        return Stream(self.stream)
 
     @contextmanager
     def on(self, stream: Stream) -> Iterator[None]:
@@ -147,13 +152,17 @@ class StandIn:
         return int(address.value or 0)
 
     def delete(self, address: int) -> None:
+        for stream in self.streams:  # a caching allocator keeps the memory; this one has to wait
+            self.wait(stream)
         del self.live[address]
-        self.synchronize()  # a caching allocator keeps the memory; the stand-in has to wait
         assert self.acl.aclrtFree(ctypes.c_void_p(address)) == 0
 
-    def synchronize(self) -> None:
-        code = self.acl.aclrtSynchronizeStreamWithTimeout(ctypes.c_void_p(self.stream), -1)
+    def wait(self, stream: int) -> None:
+        code = self.acl.aclrtSynchronizeStreamWithTimeout(ctypes.c_void_p(stream), -1)
         assert code == 0
+
+    def synchronize(self) -> None:
+        self.wait(self.stream)
         assert not self.launches.errors, self.launches.errors
 
     def tensor(self, values: torch.Tensor) -> torch.Tensor:
@@ -182,7 +191,7 @@ class StandIn:
         npu = types.SimpleNamespace(
             is_available=lambda: True,
             current_device=lambda: 0,
-            current_stream=lambda: Stream(self.stream),
+            current_stream=self.current,
             Stream=self.make_stream,
             stream=self.on,
             MemPool=self.make_pool,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 from fake_cann.build import compiler
-from fake_cann.device import FakeCann
 from fake_cann.fixtures import compile_text, engine_on, loaded_fake, unary_graph
 from fake_cann.torch_npu_standin import StandIn, torch_npu
 
@@ -28,7 +27,6 @@ def npu(
         engine_on(fake, request.param, monkeypatch, checked=False),
         torch_npu(fake, monkeypatch) as standin,
     ):
-        standin.fake = fake  # type: ignore[attr-defined]
         yield standin
     assert fake.count("GEFinalize") == 0, "torch_npu ends GE"
     standin.close()
@@ -37,18 +35,14 @@ def npu(
     assert fake.lines("leaks") == ["GE, which was not finalized"]
 
 
-def fake_of(npu: StandIn) -> FakeCann:
-    return npu.fake  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("shape", ["2x3", "?x3"])
 def test_work_is_queued_on_torchs_stream(npu: StandIn, shape: str) -> None:
     graph = compile_text(unary_graph("Neg", shape))
     x = npu.tensor(torch.randn(2, 3))
-    copies = fake_of(npu).count("aclrtMemcpy")
+    copies = npu.fake.count("aclrtMemcpy")
     (first,) = graph.run([x])
     (second,) = graph.run([first])
-    assert fake_of(npu).count("aclrtMemcpy") == copies, "nothing goes through the host"
+    assert npu.fake.count("aclrtMemcpy") == copies, "nothing goes through the host"
     npu.synchronize()
     torch.testing.assert_close(second.as_subclass(torch.Tensor), x.as_subclass(torch.Tensor))
 
@@ -76,11 +70,11 @@ def test_refused_memory_has_torchs_text(npu: StandIn) -> None:
     graph = compile_text(unary_graph("Neg", "?x3"))
     x = npu.tensor(torch.randn(2, 3))
     graph.run([x])
-    fake_of(npu).set_memory(1)
+    npu.fake.set_memory(1)
     with pytest.raises(EngineError, match=r"NPU out of memory \(207001\)") as caught:
         graph.run([x])
     assert "the framework's allocator refused" in str(caught.value)
-    fake_of(npu).set_memory(0)
+    npu.fake.set_memory(0)
     graph.run([x])
 
 

@@ -71,10 +71,10 @@ def capture_on_npu(
         main.begin_capture(mode)
         try:
             walk.run()
+            captured = main.end_capture()
         except BaseException:
             _abandon(main)
             raise
-        captured = main.end_capture()
         outputs = walk.outputs()
     for update in walk.updates:
         update.note_captured()

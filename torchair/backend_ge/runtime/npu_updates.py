@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from torchair import _native
@@ -108,7 +109,8 @@ def _empty_like_results(
     call: Call, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> list[torch.Tensor]:
     """Memory for the results of a call, whose geometry fake tensors tell."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+    fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with _disable_current_modes(), fake_mode as mode, torch.no_grad():
         fakes = tree_map_only(torch.Tensor, mode.from_tensor, (args, kwargs))
         found: Any = call.function(*fakes[0], **fakes[1])
     made: list[torch.Tensor] = []
@@ -164,10 +166,10 @@ def launch_updates(
         try:
             call.launch()
             settle()
+            stream.end_update()
         except BaseException:
             _abandon(stream)
             raise
-        stream.end_update()
         call.note_captured()
 
 
@@ -175,4 +177,4 @@ def _abandon(stream: _native.runtime.Stream) -> None:
     try:
         stream.end_update()
     except _native.runtime.DeviceError:
-        return  # too few tasks: the group keeps what it had, and the first error is on its way
+        return  # the first error is on its way; the numbers of the group count as unknown
