@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import SSAValue
 
 from torchair.ir import interned
 from torchair.ir.graph_pattern import Hole, Match, call, erase_unused, one_of, rewrites, value
 from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.passes.fuse_quant_parameters import INTEGERS, Parameters, is_parameter
 from torchair.passes.fuse_quant_scales import before_widening, widening_of
 from torchair.passes.fusion_forms import (
     FLOATS,
+    Size,
     add,
     cast_of,
-    create,
     div,
     element_of,
     mul,
     sizes_of,
-    type_with_sizes,
 )
 from torchair.passes.rewrite_pass import PatternPass
 
 _INT8 = 1
 """PyTorch's number of int8."""
-_INTEGERS = (interned.i8, interned.i32, interned.i64)
 
 _X = value("x")
 _SCALED = one_of(
@@ -44,68 +42,37 @@ _CODES = one_of(
 
 
 def _is_static(match: Match) -> bool:
-    if element_of(match.root.results[0]) != interned.i8 or element_of(match["x"]) not in FLOATS:
-        return False
-    scale = match.get("inverse") if match.get("scale") is None else match["scale"]
-    point = match.get("point")
-    is_point = point is None or _is_for_columns(point, match["x"], _INTEGERS)
-    return is_point and scale != 0 and _is_for_columns(scale, match["x"], FLOATS)
-
-
-def _is_for_columns(found: Any, x: SSAValue, elements: Sequence[Attribute]) -> bool:
-    """Whether an argument is a number, or a tensor of one or of one per column."""
-    if not isinstance(found, SSAValue):
-        wanted = int if elements is _INTEGERS else int | float
-        return isinstance(found, wanted) and not isinstance(found, bool)
-    parameter = cast(SSAValue, found)
-    sizes, columns = sizes_of(parameter), sizes_of(x)
-    if sizes is None or columns is None or element_of(parameter) not in elements:
-        return False
-    is_row = all(size == 1 for size in sizes[:-1]) and len(sizes) <= len(columns)
-    return is_row and (not sizes or sizes[-1] in (1, columns[-1]))
+    x, scale = match["x"], match.get("scale") or match.get("inverse")
+    point, sizes = match.get("point"), sizes_of(x) or []
+    return (
+        element_of(match.root.results[0]) == interned.i8
+        and element_of(x) in FLOATS
+        and scale is not None
+        and is_parameter(scale, sizes, FLOATS)
+        and (point is None or is_parameter(point, sizes, INTEGERS))
+    )
 
 
 @rewrites(cast_of(_CODES), where=_is_static)
 def fuse_quantisation(match: Match, rewriter: Rewriter) -> None:
-    scale, point = match.get("scale"), match.get("point")
-    scales = _parameter(scale, interned.f32, match, rewriter)
-    if scales is None:
-        scales = _inverted(match["inverse"], match, rewriter)
-    points = None if point == 0 else _parameter(point, interned.i32, match, rewriter)
-    values = [before_widening(match["x"]), scales, points, _INT8, -1, True]
-    types = [match.root.results[0].type]
-    fused = create(rewriter, "npu.npu_quantize", values, types, match.root)
-    rewriter.replace(match.root, fused.results)
-    widening = widening_of(match["x"])
+    x, point = match["x"], match.get("point")
+    columns, made = (sizes_of(x) or [1])[-1], Parameters(rewriter, match.root)
+    points = None if point in (None, 0) else made.vector(point, columns, interned.i32)
+    values = [before_widening(x), _scales(match, columns, made), points, _INT8, -1, True]
+    result = made.new("npu.npu_quantize", values, match.root.results[0].type)
+    rewriter.replace(match.root, [result])
+    widening = widening_of(x)
     erase_unused(match.calls if widening is None else {**match.calls, widening: False}, rewriter)
 
 
-def _inverted(inverse: SSAValue | float, match: Match, rewriter: Rewriter) -> SSAValue | None:
+def _scales(match: Match, columns: Size, made: Parameters) -> SSAValue:
+    if match.get("scale") is not None:
+        return made.vector(match["scale"], columns, interned.f32)
+    inverse = match["inverse"]
     if not isinstance(inverse, SSAValue):
-        return _parameter(1 / inverse, interned.f32, match, rewriter)
-    scales = _parameter(inverse, interned.f32, match, rewriter)
-    assert scales is not None, "it is a tensor"
-    return create(rewriter, "aten.reciprocal", [scales], [scales.type], match.root).results[0]
-
-
-def _parameter(
-    found: SSAValue | float | None, element: Attribute, match: Match, rewriter: Rewriter
-) -> SSAValue | None:
-    """A number or a tensor as a tensor of one dimension."""
-    if found is None:
-        return None
-    if not isinstance(found, SSAValue):
-        type_ = interned.tensor([1], element)
-        return create(rewriter, "aten.full", [[1], found, element], [type_], match.root).results[0]
-    sizes = sizes_of(found)
-    if sizes is not None and len(sizes) != 1:
-        flat = type_with_sizes(found.type, sizes[-1:] or [1])
-        found = create(rewriter, "aten.view", [found, [-1]], [flat], match.root).results[0]
-    if element_of(found) == element:
-        return found
-    type_ = type_with_sizes(interned.tensor([], element), sizes_of(found) or [])
-    values = [found, element]
-    return create(rewriter, "prims.convert_element_type", values, [type_], match.root).results[0]
+        return made.vector(1 / inverse, columns, interned.f32)
+    scales = made.vector(cast(SSAValue, inverse), columns, interned.f32)
+    return made.new("aten.reciprocal", [scales], scales.type)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 // As PyTorch's quantisation flows write it: the reciprocal scale and a zero point, in float32.
 // CHECK-LABEL: @numbers
-// CHECK: %[[S:.*]] = aten.full(size = [1], fill_value = 0.02, dtype = f32)
-// CHECK-NEXT: %[[P:.*]] = aten.full(size = [1], fill_value = 3, dtype = i32)
+// CHECK: %[[P:.*]] = aten.full(size = [1], fill_value = 3, dtype = i32)
+// CHECK-NEXT: %[[S:.*]] = aten.full(size = [1], fill_value = 0.02, dtype = f32)
 // CHECK-NEXT: npu.npu_quantize(%x, %[[S]], zero_points = %[[P]], dtype = 1, axis = -1) : (tensor<?x8xf16, ["s0", "8"]>,
 // CHECK-NEXT: func.return
 func.func @numbers(%x: tensor<?x8xf16, ["s0", "8"]>) -> tensor<?x8xi8, ["s0", "8"]> {
