@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from fake_cann.build import compiler
+from fake_cann.build import build, compiler
 from fake_cann.torch_npu_standin import StandIn, Stream
 from npu_replay_check import compile_for_npu, on_npu, standin_on_fake
 from replay_check import captured, same_bits
+from test_cann_libraries import run_script
 from torch import Tensor, nn
 
+from torchair.backend_ge.runtime.npu_device import npu_device
 from torchair.errors import EngineError
+from torchair.inference import set_dim_gears
 from torchair.scope import npu_stream_switch
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
@@ -233,3 +239,145 @@ def test_inputs_elsewhere_are_refused(npu: StandIn, monkeypatch: pytest.MonkeyPa
     compiled, _ = compile_for_npu(lambda x: x + 1)
     with pytest.raises(EngineError, match="the input 'x' of a graph that is captured on an NPU"):
         compiled(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_other_thread", "is_allowed"),
+    [
+        ("global", False, False),
+        ("global", True, False),
+        ("thread_local", False, False),
+        ("thread_local", True, True),
+        ("relaxed", False, True),
+    ],
+)
+@torch.no_grad()
+def test_capture_error_mode_decides_who_may_copy(
+    npu: StandIn, mode: str, is_other_thread: bool, is_allowed: bool
+) -> None:
+    """An operator makes a blocking copy while it is captured, itself or by another thread."""
+    library = torch.library.Library("cann_replay_copy", "DEF")
+    library.define("copied(Tensor x) -> Tensor")
+    device = npu_device().runtime
+    source, target = npu.plain_tensor(torch.ones(4)), npu.plain_tensor(torch.zeros(4))
+
+    def copied(x: Tensor) -> Tensor:
+        if not captures:
+            return x + 1
+        captures.pop()
+        copy = partial(device.copy, target.data_ptr(), source.data_ptr(), source.nbytes)
+        with ThreadPoolExecutor(1) as other:
+            (other.submit(copy) if is_other_thread else finished(copy)).result()
+        return x + 1
+
+    captures = [1]
+    library.impl("copied", copied, "CPU")
+    torch.library.register_fake("cann_replay_copy::copied", torch.empty_like)
+    compiled, _ = compile_for_npu(
+        lambda x: torch.ops.cann_replay_copy.copied(x) * 2, capture_error_mode=mode
+    )
+    given = npu.plain_tensor(torch.ones(3))
+    if not is_allowed:
+        with pytest.raises(EngineError, match="107030"):
+            compiled(given)
+    y = compiled(given)
+    npu.synchronize()
+    assert y.tolist() == [4.0] * 3
+    library._destroy()
+
+
+def finished(action: Callable[[], None]) -> Future[None]:
+    """The outcome of an action on this thread."""
+    future: Future[None] = Future()
+    try:
+        future.set_result(action())
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
+@torch.no_grad()
+def test_graphs_of_one_pool_share_memory_and_follow_each_other(npu: StandIn) -> None:
+    functions = [lambda x: torch.tanh(x) * 2 + x, lambda x: torch.sin(x) * 2 + x]
+    compiled = []
+    for function in functions:
+        made, _ = compile_for_npu(function, use_graph_pool=(0, 3), clone_output=True)
+        x = torch.randn(4)
+        assert same_bits(results_of(npu, made, x), function(x))
+        compiled.append((made, function))
+    assert len(npu.pools) == 1
+    streams = [npu.make_stream() for _ in range(2)]
+    for step in range(4):
+        made, function = compiled[step % 2]
+        npu.stream = streams[step // 2].npu_stream
+        x = torch.randn(4)
+        assert same_bits(results_of(npu, made, x), function(x)), step
+
+
+def results_of(npu: StandIn, compiled: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    y = compiled(npu.plain_tensor(x))
+    npu.synchronize()
+    return y
+
+
+@torch.no_grad()
+def test_gears_are_captured_as_they_come(npu: StandIn) -> None:
+    compiled, backend = compile_for_npu(lambda x: torch.relu(x) * 2, dynamic=True)
+    for rows in (4, 8, 4):
+        x = torch.randn(rows, 3)
+        given = npu.plain_tensor(x)
+        if rows == 4:
+            set_dim_gears(given, {0: [4, 8]})
+        y = compiled(given)
+        npu.synchronize()
+        assert same_bits(y, torch.relu(x) * 2), rows
+    assert captured(backend).counts.captures == 2
+
+
+@torch.no_grad()
+def test_results_that_are_inputs_constants_or_nothing(npu: StandIn) -> None:
+    weight = nn.Parameter(npu.plain_tensor(torch.randn(4)))
+
+    def f(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x.add_(1)
+        return x, weight.view(2, 2), torch.arange(3) + 1
+
+    compiled, _ = compile_for_npu(f)
+    for _ in range(2):
+        x = npu.plain_tensor(torch.zeros(4))
+        same, view, made = compiled(x)
+        npu.synchronize()
+        assert same.data_ptr() == x.data_ptr() and x.tolist() == [1.0] * 4
+        assert view.data_ptr() == weight.data_ptr() and made.tolist() == [1, 2, 3]
+
+
+EXIT = """
+import sys, torch, pytest
+from pathlib import Path
+from fake_cann.device import FakeCann
+from fake_cann.torch_npu_standin import torch_npu
+from npu_replay_check import compile_for_npu
+folder = Path({folder!r})
+fake = FakeCann(folder, folder / "libfake_cann.so")
+import atexit
+
+def report():
+    npu.close()
+    fake.check()
+    print("clean", flush=True)
+
+patch = pytest.MonkeyPatch()
+scope = torch_npu(fake, patch)
+npu = scope.__enter__()
+atexit.register(report)  # what torch_npu does: before ours, so after it at the end
+compiled, _ = compile_for_npu(lambda x: x * 2)
+with torch.no_grad():
+    kept = compiled, compiled(npu.plain_tensor(torch.ones(4)))
+"""
+
+
+def test_a_process_ends_clean_with_captures_alive(tmp_path: Path) -> None:
+    build("9.1.0", tmp_path)
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n" + EXIT
+    printed = run_script(script.format(folder=str(tmp_path)), tmp_path)
+    assert printed.split() == ["clean"]
