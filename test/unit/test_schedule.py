@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import sys
 from pathlib import Path
 
@@ -32,10 +31,8 @@ from torchair.passes.verify_schedule import VerifySchedulePass
 from torchair.tools.context import make_context
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from stream_graphs import GRAPHS, block_of
-
-SMALL = [name for name in GRAPHS if "16 layers" not in name and "x 16" not in name]
-SMALL = [name for name in SMALL if "x 32" not in name and "deep" not in name]
+from stream_graph_writer import block_of
+from stream_graphs import GRAPHS
 
 
 def parse(*lines: str) -> ModuleOp:
@@ -71,6 +68,18 @@ def test_element_wise_work_is_bound_by_memory() -> None:
     target = TARGETS["ascend910b"]
     assert unit == "vector"
     assert time == pytest.approx(target.launch + 3 * 4 * 4096**2 / target.memory)
+
+
+def test_a_gather_reads_what_it_gives_and_an_update_writes_what_it_gets() -> None:
+    table, rows, index = "tensor<100000x1024xf16>", "tensor<8x1024xf16>", "tensor<8xi64>"
+    row = 8 * 1024 * 2
+    target = TARGETS["ascend910b"]
+    read = f"%0 = aten.embedding(%t, %i) : ({table}, {index}) -> {rows}"
+    time = cost_of(read, f"%t: {table}, %i: {index}")[1]
+    assert time == pytest.approx(target.launch + (2 * row + 64) / target.memory)
+    write = f"%0 = aten.index_copy_(%t, 0, %i, %r) : ({table}, {index}, {rows}) -> {table}"
+    time = cost_of(write, f"%t: {table}, %i: {index}, %r: {rows}")[1]
+    assert time < target.launch + 1.0
 
 
 def test_views_are_free_and_unknown_sizes_are_not() -> None:
@@ -156,22 +165,6 @@ def test_a_gap_is_filled_without_delaying_the_critical_path() -> None:
     before = [[], [0], [1], [2], [3], *[[] for _ in range(10)]]
     problem = Problem(costs, before, [-1] * 15, range(2), 2, 1.0)
     assert list_schedule(problem).makespan == 50.0
-
-
-@pytest.mark.parametrize("count", [2, 4])
-def test_schedules_of_the_bench_graphs_are_near_their_bound(count: int) -> None:
-    ratios: list[float] = []
-    for name in SMALL:
-        module = GRAPHS[name]()
-        ScheduleStreamsPass(streams=str(count), sync="events").apply(Context(), module)
-        VerifySchedulePass().apply(Context(), module)
-        schedule = read_schedule(module, "ascend910b")
-        costs = [task.cost.time for task in schedule.tasks]
-        free = [-1] * len(costs)
-        bound = lower_bound(Problem(costs, schedule.before, free, range(count), count, 0.0))
-        ratios.append(schedule.makespan / bound)
-        assert schedule.makespan <= schedule.work
-    assert statistics.median(ratios) <= 1.06 and max(ratios) <= 1.15
 
 
 # ---------------------------------------------------------------- placement

@@ -123,14 +123,15 @@ class CostModel:
         target = self.target
         if is_free(op):
             return FREE
-        traffic = float(sum(map(_bytes, operands)) + sum(map(_bytes, results)))
+        touched, times = _touched(op, operands, results)
+        traffic = float(times * sum(map(_bytes, touched)))
         if is_collective(op):
             return Cost("link", target.link_latency + traffic / target.link, 0.0, traffic)
         flops = _cube_flops(op, operands, results)
         if flops:
             work = max(flops / target.cube, traffic / target.memory)
             return Cost("cube", target.launch + work, flops, traffic)
-        elements = float(max(map(_elements, (*operands, *results)), default=0))
+        elements = float(max(map(_elements, touched), default=0))
         passes = _PASSES.get(_base_name(op), 1.0)
         work = max(elements * passes / target.vector, traffic / target.memory)
         return Cost("vector", target.launch + work, elements * passes, traffic)
@@ -198,6 +199,24 @@ def _bytes(type_: Attribute) -> int:
         return 0
     width = _WIDTH.search(name)
     return _elements(type_) * max(1, (8 if width is None else int(width.group())) // 8)
+
+
+_GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
+"""Operators that read of their first operand only what they give."""
+_UPDATES: Final = frozenset({"index_add_", "index_copy_", "index_put_", "scatter_", "scatter_add_"})
+"""Operators that touch of their first operand only what they are given."""
+
+
+def _touched(
+    op: Operation, operands: Sequence[Attribute], results: Sequence[Attribute]
+) -> tuple[list[Attribute], int]:
+    """The tensors that an operation goes over, and how often it does."""
+    name = _base_name(op)
+    if name in _GATHERS:
+        return [*operands[1:], *results, *results], 1
+    if name in _UPDATES:
+        return [*operands[1:]], 3
+    return [*operands, *results], 1
 
 
 def _cube_flops(
