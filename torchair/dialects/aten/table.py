@@ -11,7 +11,7 @@ from torchair.ir.schema import Schema
 
 TABLE = Path(__file__).with_name("table.txt")
 NPU_TABLE = Path(__file__).with_name("npu_table.txt")
-NAMESPACES = ("_c10d_functional", "aten", "npu", "prims", "quantized")
+NAMESPACES = ("_c10d_functional", "aten", "npu", "npu_define", "prims", "quantized")
 
 
 @cache

@@ -31,6 +31,8 @@ _STATICS = {
     "Device": "device",
     "MemoryFormat": "memory_format",
 }
+_COMMUNICATES = re.compile(r"(npu_define|_c10d_functional)::(?!wait_tensor)")
+"""Operators that other ranks wait for: none is dropped, moved or done once for two."""
 _TYPE = re.compile(
     r"(?P<base>[\w.]+)(?P<alias>\([^)]*\))?(?P<inner>\?)?(?P<list>\[\d*\])?(?P<outer>\?)?"
 )
@@ -67,13 +69,13 @@ def parse_schema(text: str, tags: frozenset[str] = frozenset()) -> Schema:
         elif item != "...":
             parameters.append(_parameter(item, keyword_only))
     results = _results(text[closing + 1 :].split("->", 1)[1].strip())
-    writes = any(p.writes for p in parameters)
+    acts = any(p.writes for p in parameters) or _COMMUNICATES.match(text) is not None
     return Schema.make(
         mnemonic(text[:opening]),
         parameters,
         results,
         text,
-        pure=not writes and bool(results) and "nondeterministic_seeded" not in tags,
+        pure=not acts and bool(results) and "nondeterministic_seeded" not in tags,
     )
 
 

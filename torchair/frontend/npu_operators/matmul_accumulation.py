@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from torchair.backend_ge.host.kernels import npu_matmul_accumulation as kernels
-from torchair.backend_ge.host.narrow_types import host_dtype
-from torchair.dialects.ge.npu_types import packed_group_sizes, type_name
+from torchair.dialects.ge.npu_types import packed_group_sizes
 from torchair.errors import ConversionError
+from torchair.frontend.npu_operators.narrow_results import held
 from torchair.frontend.npu_operators.registry import implements
 
 
@@ -72,16 +71,5 @@ _TYPES = ("x1_dtype", "x2_dtype", "x2_scale_dtype", "x1_scale_dtype")
 def _typed(name: str, tensors: Sequence[Tensor | None], types: dict[str, int | None]) -> Any:
     """Matrices and scales under the element types that the numbers name."""
     numbers = [types.get(key) for key in _TYPES]
-    return [_viewed(name, t, n) for t, n in zip(tensors, numbers, strict=True)]
-
-
-def _viewed(name: str, x: Tensor | None, number: int | None) -> Tensor | None:
-    if x is None or number is None:
-        return x
-    dtype = host_dtype(type_name(number, name))
-    if dtype is None or dtype.itemsize != x.dtype.itemsize:
-        raise ConversionError(
-            f"{name}: a tensor of {x.dtype} cannot hold the type number {number}",
-            expected="an 8-bit type",
-        )
-    return x if x.dtype is dtype else x.contiguous().view(torch.uint8).view(dtype)
+    pairs = zip(tensors, numbers, strict=True)
+    return [None if tensor is None else held(tensor, number, name) for tensor, number in pairs]

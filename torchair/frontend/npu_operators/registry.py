@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.fx.node import has_side_effect
 
 from torchair.errors import ConfigError
 from torchair.frontend.npu_operators.functionalization import define_functionalization
 
-NAMESPACE = "npu"
+NAMESPACE, COLLECTIVES = "npu", "npu_define"
 SCHEMAS = Path(__file__).parents[2] / "dialects" / "aten" / "npu_table.txt"
 """Read as text: importing the dialect would load xDSL for everybody who imports torchair."""
 
@@ -155,6 +156,19 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "attention_worker_scheduler_",
         "ffn_worker_scheduler",
         "ffn_worker_scheduler_",
+    ),
+    "communication": (
+        "npu_define::allgather",
+        "npu_define::allgather_in_tensor",
+        "npu_define::_allgather_in_tensor_shape",
+        "npu_define::allgather_in_tensor_uneven",
+        "npu_define::reduce_scatter_tensor_uneven",
+        "npu_define::all_to_all_single_npu",
+        "npu_define::broadcast",
+        "npu_define::_send",
+        "npu_define::_recv",
+        "npu_quant_all_reduce",
+        "npu_quant_reduce_scatter",
     ),
     "workers": (
         "npu_attention_to_ffn",
@@ -288,7 +302,7 @@ class Gradient:
 
 _implementations: dict[str, Implementation] = {}
 _gradients: dict[str, Gradient] = {}
-_library: list[torch.library.Library] = []
+_libraries: dict[str, torch.library.Library] = {}
 
 
 def implements(name: str) -> Callable[[Implementation], Implementation]:
@@ -330,32 +344,51 @@ def is_torch_npu_installed() -> bool:
 
 
 def define_operators() -> None:
-    """Define every operator of ``FAMILIES`` under ``torch.ops.npu``, once, unless torch_npu does.
+    """Define every operator of ``FAMILIES`` under ``torch.ops``, once, unless torch_npu does.
 
     Raises:
         ConfigError: a name of ``FAMILIES`` is not in the schema table.
     """
-    if _library or is_torch_npu_installed():
+    if _libraries or is_torch_npu_installed():
         return
-    library = torch.library.Library(NAMESPACE, "FRAGMENT")
-    _library.append(library)
     schemas = _schemas()
     for family, names in FAMILIES.items():
         for name in names:
-            if name not in schemas:
-                raise ConfigError(f"the schema table has no operator npu::{name}")
-            library.define(schemas[name], tags=(torch.Tag.pt2_compliant_tag,))
-            library.impl(name, _late(family, name), "CompositeExplicitAutograd")
-            if name in DIFFERENTIABLE:
-                _define_gradient(library, family, name)
-    define_functionalization(library, NAMESPACE, [schemas[name] for name in operators()])
+            _define(family, name, schemas)
+    texts = {name: schemas[name] for name in operators()}
+    for namespace, library in _libraries.items():
+        prefix = f"{namespace}::"
+        own = [text for name, text in texts.items() if _qualified(name).startswith(prefix)]
+        define_functionalization(library, namespace, own)
+
+
+def _define(family: str, name: str, schemas: dict[str, str]) -> None:
+    if name not in schemas:
+        raise ConfigError(f"the schema table has no operator {_qualified(name)}")
+    namespace, local = _qualified(name).split("::")
+    library = _libraries.get(namespace)
+    if library is None:
+        library = _libraries[namespace] = torch.library.Library(namespace, "FRAGMENT")
+    library.define(schemas[name], tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(local, _late(family, name), "CompositeExplicitAutograd")
+    if name in DIFFERENTIABLE:
+        _define_gradient(library, family, name)
+    if namespace == COLLECTIVES:  # other ranks wait for them
+        has_side_effect(getattr(getattr(torch.ops, namespace), local).default)
+
+
+def _qualified(name: str) -> str:
+    return name if "::" in name else f"{NAMESPACE}::{name}"
 
 
 def _schemas() -> dict[str, str]:
-    """Schemas without their namespace, by operator name."""
-    lines = SCHEMAS.read_text(encoding="utf-8").splitlines()
-    texts = [line.removeprefix(f"{NAMESPACE}::") for line in lines if line[0] != "#"]
-    return {text[: text.index("(")]: text for text in texts}
+    """Schemas without their namespace, by name as ``FAMILIES`` has it."""
+    found: dict[str, str] = {}
+    for line in SCHEMAS.read_text(encoding="utf-8").splitlines():
+        if line[0] != "#":
+            name = line[: line.index("(")].removeprefix(f"{NAMESPACE}::")
+            found[name] = line.partition("::")[2]
+    return found
 
 
 def _late(family: str, name: str) -> Implementation:

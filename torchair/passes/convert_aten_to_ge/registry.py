@@ -75,6 +75,7 @@ FAMILIES = (
     "npu_mla_prolog",
     "npu_state_space",
     "npu_collectives",
+    "npu_communication",
     "npu_quantised_collectives",
     "npu_workers",
     "npu_activation",

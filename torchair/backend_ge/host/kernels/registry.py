@@ -73,6 +73,7 @@ FAMILIES = (
     "npu_mla_prolog",
     "npu_state_space",
     "npu_collectives",
+    "npu_communication",
     "npu_moe_distribution",
     "npu_workers",
     "npu_activation",
