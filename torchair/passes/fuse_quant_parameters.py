@@ -44,6 +44,14 @@ def is_parameter(found: Any, sizes: Sequence[Size], elements: Sequence[Attribute
     return is_row and (not given or given[-1] in (1, sizes[-1]))
 
 
+def is_column(found: Any, rows: Sequence[Size], elements: Sequence[Attribute]) -> bool:
+    """Whether an argument is a tensor of one number per row: ``[*rows, 1]``."""
+    if not isinstance(found, SSAValue):
+        return False
+    parameter = cast(SSAValue, found)
+    return element_of(parameter) in elements and sizes_of(parameter) == [*rows, 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """Makes parameters before one operation."""

@@ -13,9 +13,11 @@ CLEAN = ("canonicalize", "cse", "dce")
 SCOPE = ("resolve-scopes",)
 SHAPE = ("sym-inputs-to-sizes",)
 FUSE = (
+    "narrow-permutations",
     "raise-matmul",
     "fuse-attention",
     "fuse-infer-attention",
+    "fuse-transpose-matmul",
     "fuse-activation",
     "fuse-layer-norm",
     "fuse-rms-norm",
@@ -23,6 +25,7 @@ FUSE = (
     "fuse-static-quant",
     "fuse-norm-output",
     "fuse-moe-gating",
+    "fuse-quant-linear",
     "fuse-quant-matmul",
     "fuse-weight-quant-matmul",
     "fuse-gated-activation",
