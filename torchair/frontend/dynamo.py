@@ -17,6 +17,7 @@ from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.frozen_batch_norm import fold_batch_norms
 from torchair.frontend.gears import gears_of_graph, guard_gears
+from torchair.frontend.higher_order import expand_higher_order
 from torchair.frontend.input_names import names_of_graph
 from torchair.frontend.internal_formats import mark_formats
 from torchair.frontend.module_constants import fix_module_constants
@@ -67,6 +68,7 @@ class NpuFxCompiler:
 def prepare_graph(gm: GraphModule, example_inputs: Any, config: Snapshot, role: str) -> None:
     """What is done to every AOT graph before its import: our own changes between the user's."""
     run_hook(PRE_PASS, gm, example_inputs, config)
+    expand_higher_order(gm, dict if config.mode in CAPTURE_MODES else default_decompositions)
     expand_auto_functionalized(gm)
     run_hook(POST_PASS, gm, example_inputs, config)
     if role != "backward":

@@ -21,6 +21,7 @@ from torchair.errors import ConfigError
 from torchair.frontend.compile import data_indices
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.fx_import import ImportedGraph, import_graph
+from torchair.frontend.higher_order import expand_higher_order
 from torchair.frontend.pass_control import max_autotune_passes
 from torchair.ir.conversion import argument_attributes
 from torchair.ir.garbage import quiet_gc
@@ -53,6 +54,7 @@ def import_exported_program(program: ExportedProgram, *, decompose: bool = True)
     """
     if decompose:
         program = program.run_decompositions(default_decompositions())
+        expand_higher_order(program.graph_module, default_decompositions)
     nodes = {n.name: n for n in program.graph.nodes}
     kinds: dict[str, str] = {}
     targets: dict[str, str] = {}
@@ -65,8 +67,9 @@ def import_exported_program(program: ExportedProgram, *, decompose: bool = True)
     places = {target: nodes[name] for name, target in targets.items()}
     outputs: list[Node | None] = []
     mutations: list[tuple[Node, Node]] = []
-    for spec in program.graph_signature.output_specs:
-        node = nodes.get(getattr(spec.arg, "name", ""))
+    returned: Any = program.graph.output_node().args[0]
+    for spec, value in zip(program.graph_signature.output_specs, returned, strict=True):
+        node = value if isinstance(value, Node) else None
         if spec.kind in _MUTATIONS and node is not None and spec.target is not None:
             mutations.append((places.get(spec.target) or nodes[spec.target], node))
         elif spec.kind is OutputKind.USER_OUTPUT:

@@ -46,7 +46,7 @@ def reshape_to(x: SSAValue, out: Attribute, size: Sequence[Any] | None = None) -
     if size is None:
         raise ConversionError("the symbolic sizes of a reshape are unknown", found=out)
     wanted = geometry.resolve(out, size)
-    if inferred is not None:
+    if inferred is not None and -1 not in wanted:
         wanted[inferred] = -1
     return ge.Reshape(x, wanted, out=out)
 
