@@ -27,8 +27,10 @@ from torchair.ir import interned, location
 from torchair.ir.calls import CallOp
 from torchair.ir.conversion import build_function
 from torchair.ir.garbage import quiet_gc
+from torchair.ir.graph_pattern import call as call_of
+from torchair.ir.graph_pattern import one_of, rewrites, value
 from torchair.ir.private import UNKNOWN_LOCATION, append_op, iter_ops
-from torchair.ir.rewrite import MAX_FIRINGS, Rewriter, defining_op, pattern, sweep
+from torchair.ir.rewrite import MAX_FIRINGS, Pattern, Rewriter, defining_op, pattern, sweep
 from torchair.ir.text import parse_module, print_module
 from torchair.ir.values import decode, encode_list, encode_scalar
 from torchair.ir.verify import verify_module
@@ -258,6 +260,47 @@ def test_sweep_rewrites_to_a_fixpoint() -> None:
     assert sweep(module, [rename("aten.exp", "aten.neg"), rename("aten.sin", "aten.exp")])
     assert names_in(block) == ["aten.neg", "aten.relu", "aten.cos"]
     verify_module(module)
+
+
+def test_sweep_goes_on_when_the_next_operation_is_erased() -> None:
+    @pattern("aten.sin")
+    def drop_user(op: CallOp, rewriter: Rewriter) -> None:
+        user = next(use.operation for use in op.results[0].uses)
+        if user.name == "aten.relu":
+            rewriter.replace(user, [op.results[0]])
+
+    module, block = module_of("aten.sin", "aten.relu", "aten.neg", "aten.sin", "aten.relu")
+    sweep(module, [drop_user])
+    assert names_in(block) == ["aten.sin", "aten.neg", "aten.sin"]
+
+
+def test_sweep_tries_what_requires_an_operation_once_that_is_there() -> None:
+    tried: list[str] = []
+
+    def cancel(op: CallOp, rewriter: Rewriter) -> None:
+        tried.append(op.name)
+
+    waits = Pattern(("aten.neg",), cancel, frozenset((frozenset(("aten.exp", "aten.exp2")),)))
+    module, _ = module_of("aten.cos", "aten.sin", "aten.neg")
+    assert not sweep(module, [waits])
+    assert tried == []
+    assert sweep(module, [waits, rename("aten.sin", "aten.exp")])
+    assert tried == ["aten.neg"]
+
+
+def test_graph_patterns_say_what_they_require() -> None:
+    x = value("x")
+    curve = one_of(call_of("aten.exp", x), call_of("aten.exp2", call_of("aten.exp", x)))
+    joined = call_of("aten.cat", [curve])
+    rewrite = rewrites(call_of(("aten.add.Tensor", "aten.mul.Tensor"), joined, 2.0))
+    found = rewrite(lambda match, rewriter: None)
+    assert found.roots == ("aten.add.Tensor", "aten.mul.Tensor")
+    assert found.requires == {
+        frozenset(found.roots),
+        frozenset(("aten.cat",)),
+        frozenset(("aten.exp",)),
+        frozenset(("aten.exp", "aten.exp2")),
+    }
 
 
 def test_sweep_says_when_nothing_changed() -> None:

@@ -118,11 +118,17 @@ def test_used_operations_are_not_erased() -> None:
     assert block.first_op is producer
 
 
-def test_classes_of_values() -> None:
-    block = Block(arg_types=[TENSOR])
-    for value in (block.args[0], *relu(block.args[0]).results):
-        assert value.__class__ in private.VALUE_CLASSES
-    assert [*private.types_of(block.args)] == [TENSOR]
+def subclasses_of(cls: type) -> set[type]:
+    return {cls}.union(*map(subclasses_of, cls.__subclasses__()))
+
+
+def test_classes_of_values_are_all_that_xdsl_has() -> None:
+    assert subclasses_of(SSAValue) - {SSAValue} == private.VALUE_CLASSES
+
+
+def test_types_of_values() -> None:
+    block = Block(arg_types=[TENSOR, interned.i64])
+    assert [*private.types_of(block.args)] == [TENSOR, interned.i64]
 
 
 def test_redirected_uses() -> None:

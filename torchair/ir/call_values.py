@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from xdsl.dialects.builtin import UnitAttr
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir.call_verify import SEGMENTS, operand_counts
 from torchair.ir.interned import DYNAMIC, segments
-from torchair.ir.private import operands_of
+from torchair.ir.private import VALUE_CLASSES, operands_of
 from torchair.ir.schema import REQUIRED_VALUE, Parameter, Role
 from torchair.ir.values import decode, encode_list, encode_scalar
 
@@ -31,35 +31,31 @@ def encode_call(
     properties: dict[str, Attribute] = {}
     counts: list[int] = []
     single = cls.single_floats
-    for parameter, value in zip(schema.parameters, values, strict=True):
-        if isinstance(value, SSAValue):
-            operands.append(value)
-            counts.append(1)
-            continue
+    is_regular = schema.variable <= 1
+    for parameter, value, usual in zip(schema.parameters, values, schema.usual_counts, strict=True):
+        kind = value.__class__
         count = 0
-        if isinstance(value, list | tuple):
-            count = _encode_list(parameter, value, operands, properties, single)
+        if kind in VALUE_CLASSES:
+            operands.append(cast(SSAValue, value))
+            count = 1
+        elif kind is list or kind is tuple:
+            items = cast("Sequence[object]", value)
+            count = _encode_list(parameter, items, operands, properties, single)
         elif value is not REQUIRED_VALUE and not _is_default(parameter, value):
             properties[parameter.name] = encode_scalar(value, single)
         counts.append(count)
-    if schema.variable > 1 or _is_irregular(schema.base_counts, schema.variable_index, counts):
+        if count != usual and usual >= 0:
+            is_regular = False
+    if not is_regular:
         properties[SEGMENTS] = segments(counts)
     return operands, properties
 
 
-def _is_irregular(base: tuple[int, ...], variable_index: int, counts: list[int]) -> bool:
-    """Whether the counts do not follow from the schema and the number of operands."""
-    return any(
-        count != expected and index != variable_index
-        for index, (count, expected) in enumerate(zip(counts, base, strict=True))
-    )
-
-
 def _is_default(parameter: Parameter, value: object) -> bool:
-    default = parameter.default
     if value is None and parameter.role in (Role.OPTIONAL, Role.VARIADIC):
         return True
-    return value == default and type(value) is type(default)
+    default = parameter.default
+    return type(value) is type(default) and value == default
 
 
 def _encode_list(
@@ -70,10 +66,10 @@ def _encode_list(
     single: bool,
 ) -> int:
     """Add a list's operands and static part; returns the number of operands."""
-    dynamic = [v for v in value if isinstance(v, SSAValue)]
+    dynamic = [cast(SSAValue, v) for v in value if v.__class__ in VALUE_CLASSES]
     operands.extend(dynamic)
     if parameter.role is Role.MASKED:
-        properties[parameter.name] = encode_list([isinstance(v, SSAValue) for v in value])
+        properties[parameter.name] = encode_list([v.__class__ in VALUE_CLASSES for v in value])
         return len(dynamic)
     if parameter.role is Role.VARIADIC and len(dynamic) == len(value):
         return len(dynamic)
@@ -87,30 +83,49 @@ def read_arguments(op: CallOp) -> list[Any]:
     """One Python value per schema parameter, defaults filled in; tensors are SSA values."""
     operands = operands_of(op)
     properties = op.properties
+    schema = op.schema
+    counts = schema.base_counts
+    if len(operands) != schema.least or SEGMENTS in properties or schema.has_control:
+        counts = operand_counts(op)
     values: list[Any] = []
     position = 0
-    for parameter, count in zip(op.schema.parameters, operand_counts(op), strict=True):
-        static = properties.get(parameter.name) if properties else None
+    for parameter, count in zip(schema.parameters, counts, strict=True):
+        static = properties.get(parameter.name)
         role = parameter.role
         if role is Role.REQUIRED and count == 1:
             values.append(operands[position])
         elif static is not None:
-            held = operands[position : position + count]
-            values.append(_with_static(decode(static), held, role))
+            if not count and role is not Role.MASKED:
+                values.append(decode(static))
+            else:
+                held = operands[position : position + count]
+                values.append(_with_static(decode(static), held, role))
         elif role is Role.VARIADIC or role is Role.MASKED:
             values.append(list(operands[position : position + count]))
         elif count:
             values.append(operands[position])
         else:
-            values.append(None if parameter.default is REQUIRED_VALUE else parameter.default)
+            values.append(_absent(parameter))
         position += count
     return values
+
+
+def read_argument(op: CallOp, name: str) -> Any:
+    """The value of one parameter, as in ``read_arguments``."""
+    index = op.schema.positions[name]
+    parameter = op.schema.parameters[index]
+    if parameter.role is not Role.STATIC:
+        return read_arguments(op)[index]
+    static = op.properties.get(name)
+    return _absent(parameter) if static is None else decode(static)
+
+
+def _absent(parameter: Parameter) -> Any:
+    return None if parameter.default is REQUIRED_VALUE else parameter.default
 
 
 def _with_static(static: Any, held: Sequence[SSAValue], role: Role) -> Any:
     dynamic = iter(held)
     if role is Role.MASKED:
         return [next(dynamic, None) if present else None for present in static]
-    if not held:
-        return static
     return [next(dynamic) if v == DYNAMIC or isinstance(v, UnitAttr) else v for v in static]

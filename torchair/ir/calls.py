@@ -16,7 +16,7 @@ from xdsl.printer import Printer
 from xdsl.traits import NoMemoryEffect, OpTrait
 
 from torchair.ir import call_text, call_verify
-from torchair.ir.call_values import SEGMENTS, encode_call, read_arguments
+from torchair.ir.call_values import SEGMENTS, encode_call, read_argument, read_arguments
 from torchair.ir.private import UNKNOWN_LOCATION, create_op
 from torchair.ir.schema import Schema
 
@@ -68,7 +68,7 @@ class CallOp(Operation, metaclass=_CallMeta):
 
     def argument(self, name: str) -> Any:
         """Value of one parameter by name."""
-        return read_arguments(self)[self.schema.positions[name]]
+        return read_argument(self, name)
 
     def operand_counts(self) -> list[int]:
         """Number of operands held by each parameter."""

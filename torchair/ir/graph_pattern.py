@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation, OpResult, SSAValue
 
 from torchair.ir.call_values import read_arguments
 from torchair.ir.calls import CallOp
@@ -203,16 +203,17 @@ def is_same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def match_root(
-    pattern: Node, op: CallOp, where: Callable[[Match], bool] | None = None
+def _match_root(
+    alternatives: Sequence[Call], op: CallOp, where: Callable[[Match], bool] | None
 ) -> Match | None:
-    """The first match of a pattern rooted at an operation that ``where`` accepts, or None."""
-    match = Match(op)
-    for alternative in _alternatives(pattern):
+    """The first match of calls rooted at an operation that ``where`` accepts, or None."""
+    match: Match | None = None
+    for alternative in alternatives:
         if op.name not in alternative.names or len(op.results) <= alternative.result:
             continue
         if not _may_match(alternative, op):
             continue
+        match = match or Match(op)
         for _ in match_value(alternative, op.results[alternative.result], match):
             if match.escaping() is None and (where is None or where(match)):
                 return match
@@ -223,8 +224,7 @@ def _may_match(pattern: Call, op: CallOp) -> bool:
     """Whether the producers that a pattern wants are there at all: most calls fail here."""
     for names in pattern.producers:
         for operand in operands_of(op):
-            owner = operand.owner
-            if isinstance(owner, CallOp) and owner.name in names:
+            if type(operand) is OpResult and operand.op.name in names:
                 break
         else:
             return False
@@ -241,9 +241,19 @@ def _producers(argument: Any) -> frozenset[str]:
     return frozenset()
 
 
-def root_names(pattern: Node) -> tuple[str, ...]:
-    """Mnemonics that the root of a pattern may have."""
-    return tuple(name for node in _alternatives(pattern) for name in node.names)
+def _required(argument: Any) -> frozenset[frozenset[str]]:
+    """Sets of mnemonics of which one each is in every match of an argument."""
+    if isinstance(argument, Call):
+        below = [_required(item) for item in (*argument.arguments, *argument.named.values())]
+        return frozenset((frozenset(argument.names),)).union(*below)
+    if isinstance(argument, OneOf):
+        first, *others = [_required(alternative) for alternative in argument.alternatives]
+        names = _producers(argument)
+        return first.intersection(*others) | frozenset((names,) if names else ())
+    if isinstance(argument, list | tuple):
+        below = [_required(item) for item in cast("Sequence[Any]", argument)]
+        return frozenset[frozenset[str]]().union(*below)
+    return frozenset()
 
 
 def _alternatives(pattern: Node) -> list[Call]:
@@ -420,12 +430,13 @@ def rewrites(
         patterns: tried in order.
         where: accepts or refuses a match by types and shapes; when it refuses, the search goes on.
     """
-    roots = tuple(dict.fromkeys(name for node in patterns for name in root_names(node)))
+    roots = [_alternatives(node) for node in patterns]
+    names = tuple(dict.fromkeys(name for calls in roots for call in calls for name in call.names))
 
     def declare(function: RewriteFn) -> Pattern:
         def apply(op: CallOp, rewriter: Rewriter) -> None:
-            for node in patterns:
-                match = match_root(node, op, where)
+            for calls in roots:
+                match = _match_root(calls, op, where)
                 if match is None:
                     continue
                 function(match, rewriter)
@@ -434,7 +445,7 @@ def rewrites(
                     return
 
         apply.__name__ = function.__name__
-        return Pattern(roots, apply)
+        return Pattern(names, apply, _required(OneOf(patterns)))
 
     return declare
 

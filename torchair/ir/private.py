@@ -17,6 +17,7 @@ from xdsl.ir import (
     Attribute,
     Block,
     BlockArgument,
+    ErasedSSAValue,
     Operation,
     OpResult,
     SSAValue,
@@ -24,6 +25,7 @@ from xdsl.ir import (
     Use,
 )
 from xdsl.parser import AttrParser, Parser
+from xdsl.parser.core import ForwardDeclaredValue
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -40,8 +42,10 @@ FIELDS: dict[type, tuple[str, ...]] = {
 """Every private field this module relies on, by class."""
 
 
-VALUE_CLASSES: frozenset[type] = frozenset((OpResult, BlockArgument))
-"""Classes of SSA values: ``value.__class__ in VALUE_CLASSES`` asks what ``isinstance(value,
+VALUE_CLASSES: frozenset[type] = frozenset(
+    (OpResult, BlockArgument, ErasedSSAValue, ForwardDeclaredValue)
+)
+"""All classes of SSA values: ``value.__class__ in VALUE_CLASSES`` asks what ``isinstance(value,
 SSAValue)`` does, without the quarter of a microsecond that abstract classes take for an answer."""
 
 
@@ -164,17 +168,21 @@ def iter_ops_backwards(block: Block) -> Iterator[Operation]:
         op = preceding
 
 
-def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAValue]]) -> None:
-    """Make every use of ``old`` a use of ``new``.
+def redirect_uses(
+    old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAValue]]
+) -> list[Operation]:
+    """Make every use of ``old`` a use of ``new``; returns the users, one entry per use.
 
     Operations that are keys of ``wide`` only have their list updated; ``assign_wide`` writes the
     tuple once, so that a terminator of n operands is not rebuilt n times.
     """
+    users: list[Operation] = []
     use = old.first_use
     while use is not None:
         following = use._next_use  # pyright: ignore[reportPrivateUsage]
         user = use._operation  # pyright: ignore[reportPrivateUsage]
         index = use._index  # pyright: ignore[reportPrivateUsage]
+        users.append(user)
         new.add_use(use)
         pending = wide.get(user)
         if pending is not None:
@@ -187,6 +195,7 @@ def redirect_uses(old: SSAValue, new: SSAValue, wide: dict[Operation, list[SSAVa
     old.first_use = None
     if new._name is None:  # pyright: ignore[reportPrivateUsage]
         new._name = old._name  # pyright: ignore[reportPrivateUsage]
+    return users
 
 
 def assign_wide(op: Operation, operands: list[SSAValue]) -> None:

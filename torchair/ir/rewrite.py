@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 from xdsl.traits import IsTerminator
 
 from torchair.errors import VerifyError
@@ -36,10 +36,18 @@ PatternFn = Callable[[CallOp, "Rewriter"], None]
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A rewrite rooted at one of several mnemonics."""
+    """A rewrite rooted at one of several mnemonics.
+
+    Args:
+        roots: mnemonics of operations to try it on.
+        apply: edits the graph through the rewriter, or returns without a change.
+        requires: sets of mnemonics; where one of these sets does not occur in a block at all, the
+            pattern cannot fire.
+    """
 
     roots: tuple[str, ...]
     apply: PatternFn
+    requires: frozenset[frozenset[str]] = frozenset()
 
     @property
     def name(self) -> str:
@@ -69,16 +77,77 @@ def placement_of(op: Operation) -> dict[str, Attribute]:
     return {k: v for k, v in op.attributes.items() if k.startswith(PLACEMENT_PREFIX)}
 
 
-class Rewriter:
-    """Edits made by patterns: keeps locations, and records what must be visited again."""
+class PatternIndex(dict[str, list[Pattern]]):
+    """Patterns by the mnemonic of their root, in order of precedence: those that may fire.
 
-    def __init__(self) -> None:
-        self.worklist: list[Operation] = []
-        self.wide: dict[Operation, list[SSAValue]] = {}
-        self.changed = False
+    Args:
+        patterns: all of them.
+        present: mnemonics that occur in the block.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], present: Iterable[str]) -> None:
+        super().__init__()
+        self.roots = {root for item in patterns for root in item.roots}
+        self._patterns = patterns
+        self._present = set(present)
+        self._fill()
+
+    def _fill(self) -> None:
+        self.clear()
+        self._is_whole = True
+        for item in self._patterns:
+            if any(self._present.isdisjoint(names) for names in item.requires):
+                self._is_whole = False
+                continue
+            for root in item.roots:
+                self.setdefault(root, []).append(item)
+
+    def add_present(self, name: str) -> None:
+        """Say that a mnemonic occurs from now on."""
+        if name not in self._present:
+            self._present.add(name)
+            if not self._is_whole:
+                self._fill()
+
+
+class Rewriter:
+    """Edits made by patterns: keeps locations, and records what must be visited again.
+
+    Args:
+        index: the patterns of a sweep.
+
+    Attributes:
+        edits: how many edits were made.
+        erased: operations that are no longer in the block.
+        made: values that patterns share: what was made for a key stays available in this sweep.
+    """
+
+    def __init__(self, index: PatternIndex | None = None) -> None:
+        self.edits = 0
         self.erased: set[Operation] = set()
         self.made: dict[object, SSAValue] = {}
-        """Values that patterns share: what was made for a key stays available in this sweep."""
+        self.wide: dict[Operation, list[SSAValue]] = {}
+        self._index = PatternIndex((), ()) if index is None else index
+        self._pending: dict[Operation, None] = {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was edited."""
+        return self.edits > 0
+
+    def visit_again(self, op: Operation) -> None:
+        """Let the patterns of an operation be tried (again), before those that wait already."""
+        if op.name in self._index.roots:
+            self._pending.pop(op, None)
+            self._pending[op] = None
+
+    def is_visiting(self, op: Operation) -> None:
+        """An operation is looked at now: what was said about it before is seen to."""
+        self._pending.pop(op, None)
+
+    def next_visit(self) -> Operation | None:
+        """The operation to look at next, None when there is none left."""
+        return self._pending.popitem()[0] if self._pending else None
 
     def create(
         self,
@@ -101,8 +170,7 @@ class Rewriter:
             op.location = before.location
         if before.attributes and not op.attributes:
             op.attributes.update(placement_of(before))
-        self.worklist.append(op)
-        self.changed = True
+        self.modified(op)
 
     def replace(self, op: Operation, values: Sequence[SSAValue | None]) -> None:
         """Replace an operation's results and erase it; None stands for a result without uses."""
@@ -114,35 +182,29 @@ class Rewriter:
 
     def replace_value(self, old: SSAValue, new: SSAValue) -> None:
         """Redirect all uses of a value."""
-        self.worklist.extend(use.operation for use in old.uses)
-        private.redirect_uses(old, new, self.wide)
-        self.changed = True
+        users = private.redirect_uses(old, new, self.wide)
+        for user in users:
+            self.visit_again(user)
+        self.edits += bool(users)
 
     def erase(self, op: Operation) -> None:
         """Erase an operation without uses; its operands' producers are visited again."""
-        for operand in private.operands_of(op):
-            owner = operand.owner
-            if isinstance(owner, Operation):
-                self.worklist.append(owner)
         block = op.parent
         assert block is not None, "only attached operations can be erased"
+        operands = private.operands_of(op)
         private.erase_op(block, op)
         self.erased.add(op)
-        self.changed = True
+        self._pending.pop(op, None)
+        self.edits += 1
+        for operand in operands:
+            if type(operand) is OpResult:
+                self.visit_again(operand.op)
 
     def modified(self, op: Operation) -> None:
-        """Say that an operation was edited in place."""
-        self.worklist.append(op)
-        self.changed = True
-
-
-def index_patterns(patterns: Iterable[Pattern]) -> dict[str, list[Pattern]]:
-    """Patterns by the mnemonic of their root, in order of precedence."""
-    index: dict[str, list[Pattern]] = {}
-    for item in patterns:
-        for root in item.roots:
-            index.setdefault(root, []).append(item)
-    return index
+        """Say that an operation was edited in place, or is new."""
+        self._index.add_present(op.name)
+        self.visit_again(op)
+        self.edits += 1
 
 
 Visit = Callable[[Operation, dict[str, list[Pattern]], Rewriter], bool]
@@ -168,32 +230,33 @@ def sweep(module: ModuleOp, patterns: Iterable[Pattern]) -> bool:
     Raises:
         VerifyError: a set of patterns keeps firing on the same operation.
     """
-    index = index_patterns(patterns)
+    listed = tuple(patterns)
     changed = False
     for function in module.ops:
         for region in function.regions:
             for block in region.blocks:
-                changed |= _sweep_block(block, index)
+                changed |= _sweep_block(block, listed)
     return changed
 
 
-def _sweep_block(block: Block, index: dict[str, list[Pattern]]) -> bool:
-    rewriter = Rewriter()
+def _sweep_block(block: Block, patterns: Sequence[Pattern]) -> bool:
+    ops = list(private.iter_ops(block))
+    index = PatternIndex(patterns, {op.name for op in ops})
+    if not index:
+        return False
+    rewriter = Rewriter(index)
     last = block.last_op
     if last is not None and last.has_trait(IsTerminator):
         rewriter.wide[last] = list(private.operands_of(last))
     visit = _visit.get() or try_patterns
-    budget = MAX_FIRINGS
-    for op in private.iter_ops(block):
-        budget += MAX_FIRINGS
-        if op not in rewriter.erased:
+    for op in ops:
+        if op.name in index and op not in rewriter.erased:
+            rewriter.is_visiting(op)
             visit(op, index, rewriter)
+    budget = MAX_FIRINGS * (len(ops) + 1)
     firings: dict[Operation, int] = {}
-    while rewriter.worklist:
-        op = rewriter.worklist.pop()
-        if op in rewriter.erased or op.name not in index:
-            continue
-        if visit(op, index, rewriter):
+    while (op := rewriter.next_visit()) is not None:
+        if op.name in index and visit(op, index, rewriter):
             firings[op] = firings.get(op, 0) + 1
             budget -= 1  # patterns that undo each other fire once on each of ever new operations
             if firings[op] > MAX_FIRINGS or budget < 0:
@@ -208,18 +271,17 @@ def try_patterns(op: Operation, index: dict[str, list[Pattern]], rewriter: Rewri
     candidates = index.get(op.name)
     if candidates is None or not isinstance(op, CallOp):
         return False
+    edits = rewriter.edits
     for candidate in candidates:
-        before = len(rewriter.worklist)
         candidate.apply(op, rewriter)
-        if op in rewriter.erased:
-            return True
-        if len(rewriter.worklist) != before:
-            rewriter.worklist.append(op)
+        if rewriter.edits != edits:
+            if op not in rewriter.erased:
+                rewriter.visit_again(op)
             return True
     return False
 
 
-def _report_loop(op: Operation, index: dict[str, list[Pattern]]) -> None:
+def _report_loop(op: Operation, index: PatternIndex) -> None:
     label, source = describe(op)
     names = ", ".join(p.name for p in index[op.name])
     raise VerifyError(

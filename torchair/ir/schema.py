@@ -93,6 +93,10 @@ class Schema:
     """Operands per parameter when every variable parameter is empty."""
     variable_index: int = -1
     """Position of the first variable parameter."""
+    usual_counts: tuple[int, ...] = ()
+    """Operands per parameter that need not be written down; -1 for what the rest tells."""
+    least: int = 0
+    """Operands of a call in which every variable parameter is empty."""
 
     @staticmethod
     def make(
@@ -106,6 +110,8 @@ class Schema:
     ) -> Schema:
         """Build a schema and precompute its lookups."""
         variable = [i for i, p in enumerate(parameters) if Role.REQUIRED < p.role < Role.STATIC]
+        base = [int(p.role is Role.REQUIRED) for p in parameters]
+        first = variable[0] if variable else -1
         return Schema(
             name,
             tuple(parameters),
@@ -115,8 +121,10 @@ class Schema:
             pure,
             {parameter.name: i for i, parameter in enumerate(parameters)},
             len(variable),
-            tuple(int(p.role is Role.REQUIRED) for p in parameters),
-            variable[0] if variable else -1,
+            tuple(base),
+            first,
+            tuple(-1 if index == first else count for index, count in enumerate(base)),
+            sum(base),
         )
 
     @property

@@ -27,6 +27,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir import interned
 from torchair.ir.interned import DYNAMIC
+from torchair.ir.private import VALUE_CLASSES
 
 
 def encode_scalar(value: object, single: bool = False) -> Attribute:
@@ -51,11 +52,18 @@ def encode_scalar(value: object, single: bool = False) -> Attribute:
     raise TypeError(f"{value!r} of type {kind.__name__} has no attribute form")
 
 
+_ONLY_INTS: frozenset[type] = frozenset((int,))
+_INTS_AND_VALUES = _ONLY_INTS | VALUE_CLASSES
+
+
 def encode_list(values: Sequence[object], single: bool = False) -> Attribute:
     """Attribute of a list; SSA values become ``DYNAMIC`` (ints) or ``unit`` (other kinds)."""
-    plain = [DYNAMIC if isinstance(v, SSAValue) else v for v in values]
-    if all(type(v) is int for v in plain):
-        return interned.int_list(cast("list[int]", plain))
+    kinds = set(map(type, values))
+    if kinds <= _ONLY_INTS:
+        return interned.int_list(cast("Sequence[int]", values))
+    if kinds <= _INTS_AND_VALUES:
+        plain = [v if type(v) is int else DYNAMIC for v in values]
+        return interned.int_list(plain)
     return ArrayAttr(
         [
             interned.unit
@@ -69,19 +77,23 @@ def encode_list(values: Sequence[object], single: bool = False) -> Attribute:
 
 
 _decoded: dict[int, tuple[Attribute, Any]] = {}
+_DECODED_LIMIT = 100_000
 
 
 def decode(attribute: Attribute) -> Any:
     """Python value of a property; lists hold ``DYNAMIC`` or ``UnitAttr`` where operands stand."""
     found = _decoded.get(id(attribute))
-    if found is not None and found[0] is attribute:
-        return found[1]
-    value = _decode(attribute)
-    if type(value) is not list:
-        if len(_decoded) > 100_000:
+    if found is None:
+        if len(_decoded) >= _DECODED_LIMIT:
             _decoded.clear()
-        _decoded[id(attribute)] = (attribute, value)
-    return value
+        found = _decoded[id(attribute)] = (attribute, _decode(attribute))
+    value = found[1]
+    return _copied(value) if type(value) is list else value
+
+
+def _copied(items: list[Any]) -> list[Any]:
+    """A list of its own for a caller that may change it."""
+    return [_copied(item) if type(item) is list else item for item in items]
 
 
 def _decode(attribute: Attribute) -> Any:
