@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +13,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from torchair.backend_ge.host.lowering import constant_tensor
+from torchair.dialects.aten.sym import FUNCTIONS
 from torchair.dialects.stream import RecordOp, WaitOp, attributes, label_of
 from torchair.errors import EngineError, UnsupportedOpError
 from torchair.ir import element_types, interned
@@ -306,38 +305,8 @@ def _size(tensor: torch.Tensor, dim: int) -> int:
     return tensor.shape[dim]
 
 
-def _ite(condition: bool, a: Any, b: Any) -> Any:
-    return a if condition else b
-
-
-def _sum(values: Sequence[Any]) -> Any:
-    return sum(values)
-
-
 HOST_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{
-        f"sym.{name}": getattr(operator, name)
-        for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift")
-    },
-    **{f"sym.{name}": getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
-    "sym.and": operator.and_,
-    "sym.or": operator.or_,
-    "sym.bitwise_and": operator.and_,
-    "sym.bitwise_or": operator.or_,
-    "sym.min": min,
-    "sym.max": max,
-    "sym.neg": operator.neg,
-    "sym.abs": abs,
-    "sym.floor": math.floor,
-    "sym.ceil": math.ceil,
-    "sym.trunc": math.trunc,
-    "sym.round": round,
-    "sym.sqrt": math.sqrt,
-    "sym.float": float,
-    "sym.int": int,
-    "sym.not": operator.not_,
-    "sym.sum": _sum,
-    "sym.ite": _ite,
+    **FUNCTIONS,
     "aten.sym_size.int": _size,
     "aten.sym_stride.int": lambda tensor, dim: tensor.stride(dim),
     "aten.sym_numel": lambda tensor: tensor.numel(),

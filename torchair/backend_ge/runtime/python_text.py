@@ -70,7 +70,7 @@ def _host_call(call: Call, args: list[str]) -> str:
             return f"{'-' if name == 'neg' else 'not '}{args[0]}"
         case "ite":
             return f"{args[1]} if {args[0]} else {args[2]}"
-        case "floor" | "ceil" | "trunc" | "sqrt":
+        case "floor" | "ceil" | "trunc" | "sqrt" | "log2":
             return f"math.{name}({args[0]})"
         case _:  # abs, float, int, max, min, round, sum
             return f"{name}({', '.join(args)})"

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 from xdsl.ir import Attribute, SSAValue
 
+from torchair.dialects.aten.sym import FUNCTIONS
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sym.add": operator.add,
-    "sym.sub": operator.sub,
-    "sym.mul": operator.mul,
-    "sym.floordiv": operator.floordiv,  # pyright: ignore[reportUnknownMemberType]
-    "sym.truediv": operator.truediv,  # pyright: ignore[reportUnknownMemberType]
-    "sym.mod": operator.mod,
-    "sym.pow": operator.pow,  # pyright: ignore[reportUnknownMemberType]
-    "sym.min": min,
-    "sym.max": max,
-    "sym.lshift": operator.lshift,  # pyright: ignore[reportUnknownMemberType]
-    "sym.rshift": operator.rshift,  # pyright: ignore[reportUnknownMemberType]
-    "sym.bitwise_and": operator.and_,  # pyright: ignore[reportUnknownMemberType]
-    "sym.bitwise_or": operator.or_,  # pyright: ignore[reportUnknownMemberType]
-    "sym.eq": operator.eq,
-    "sym.ne": operator.ne,
-    "sym.lt": operator.lt,
-    "sym.le": operator.le,
-    "sym.gt": operator.gt,
-    "sym.ge": operator.ge,
-    "sym.and": operator.and_,  # pyright: ignore[reportUnknownMemberType]
-    "sym.or": operator.or_,  # pyright: ignore[reportUnknownMemberType]
-    "sym.neg": operator.neg,
-    "sym.abs": abs,
-    "sym.floor": math.floor,
-    "sym.ceil": math.ceil,
-    "sym.trunc": math.trunc,
-    "sym.round": round,
-    "sym.sqrt": math.sqrt,
-    "sym.float": float,
-    "sym.int": int,
-    "sym.not": operator.not_,
-    "sym.sum": sum,
-}
 _SCALAR_TYPES: dict[type, Attribute] = {
     int: interned.i64,
     float: interned.f64,
@@ -55,7 +20,7 @@ _SCALAR_TYPES: dict[type, Attribute] = {
 _INT64 = 1 << 63
 
 
-@pattern(*_FUNCTIONS, "sym.ite", "aten.sym_size.int", "aten.sym_numel")
+@pattern(*FUNCTIONS, "aten.sym_size.int", "aten.sym_numel")
 def inline_known_scalar(op: CallOp, rewriter: Rewriter) -> None:
     value, result = _known_value(op), op.results[0]
     if value is None or _SCALAR_TYPES[type(value)] != result.type:
@@ -100,11 +65,9 @@ def _known_value(op: CallOp) -> Any:
     values = op.arguments()
     if None in values:
         return None
-    if op.name == "sym.ite":
-        return values[1] if values[0] else values[2]
     try:
-        return _FUNCTIONS[op.name](*values)
-    except ArithmeticError:
+        return FUNCTIONS[op.name](*values)
+    except (ArithmeticError, ValueError):  # of a root or logarithm
         return None
 
 
