@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 
 import torch
+from stream_speed import best_of
 
 from torchair.backend_ge.host.program import Program
+from torchair.backend_ge.host.stream_plan import order_calls
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 from torchair.passes.scheduling.costs import TARGETS
 
 aten = torch.ops.aten
 REPEATS = 30
+BINARY = (aten.mm.default, aten.add.Tensor)
 
 
 def best(run: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -34,9 +37,8 @@ def best(run: Callable[[], object], repeats: int = REPEATS) -> float:
 def chain(op: object, length: int, *shape: int) -> Callable[[], object]:
     """A program that applies an operator over and over."""
     slots = [Slot(n) for n in range(length + 1)]
-    double = op in (aten.mm.default, aten.add.Tensor)
     calls = [
-        AtenCall(op, (a, slots[0]) if double else (a,), {}, [b], 0)  # pyright: ignore
+        AtenCall(op, (a, slots[0]) if op in BINARY else (a,), {}, [b], 0)  # pyright: ignore
         for a, b in itertools.pairwise(slots)
     ]
     program = Program(Trace([slots[0]], {}, calls, [slots[-1]]))
@@ -50,6 +52,29 @@ def per_call(op: object, *shape: int, length: int = 20) -> float:
     """Microseconds of one call inside a program."""
     long, short = best(chain(op, length, *shape)), best(chain(op, 1, *shape))
     return max(0.01, (long - short) / (length - 1))
+
+
+def gain_of_two(op: object, *shape: int, length: int = 12) -> float:
+    """How much faster two chains run on two streams than one after the other."""
+    slots = [Slot(n) for n in range(2 * length + 1)]
+
+    def program(streams: int) -> Program:
+        calls: list[AtenCall] = []
+        for branch in range(2):
+            value = slots[0]
+            for n in range(length):
+                result = slots[1 + branch * length + n]
+                values = (value, slots[0]) if op in BINARY else (value,)
+                stream = branch % streams
+                calls.append(AtenCall(op, values, {}, [result], 0, stream))  # pyright: ignore
+                value = result
+        order_calls(calls, lambda slot: slot)
+        return Program(Trace([slots[0]], {}, calls, [slots[length], slots[-1]]))
+
+    one, two = program(1), program(2)
+    x = torch.rand(*shape) / max(shape)
+    alone, together = best_of([lambda: one.run([x]), lambda: two.run([x])], REPEATS)
+    return alone / together
 
 
 def event_time() -> float:
@@ -100,9 +125,15 @@ def main() -> None:
     )
     for name, measured, used in rows:
         print(f"{name:<22} measured {measured:12.1f}   in the table {used:12.1f}")
+    for name, op, side in (
+        ("products", aten.mm.default, size),
+        ("sums", aten.add.Tensor, 4 * size),
+    ):
+        gain = gain_of_two(op, side, side)
+        print(f"two chains of {name} of {side} x {side} on two streams: {gain:.2f} x")
     print(
         f'"host": Target({launch:.1f}, {cube:.1e}, {vector:.1e}, {memory:.1e}, '
-        f"{known.link:.1e}, {known.link_latency}, {event:.1f}),"
+        f"{known.link:.1e}, {known.link_latency}, {event:.1f}, {known.copies}),"
     )
 
 

@@ -205,6 +205,33 @@ def test_wrong_options_are_refused(options: dict[str, object]) -> None:
         ScheduleStreamsPass(**{"streams": "auto", **options}).apply(Context(), labelled(2))
 
 
+def two_chains(side: int) -> ModuleOp:
+    """Two chains of four matrix products."""
+    kind = f"tensor<{side}x{side}xf16>"
+    lines = [f"func.func @f(%a0: {kind}, %b0: {kind}) -> {kind} {{"]
+    for n in range(4):
+        for name in "ab":
+            call = f"aten.mm(%{name}{n}, %{name}0) : ({kind}, {kind}) -> {kind}"
+            lines.append(f"%{name}{n + 1} = {call}")
+    lines.append(f"%r = aten.add.Tensor(%a4, %b4) : ({kind}, {kind}) -> {kind}")
+    return parse(*lines, f"func.return %r : {kind}", "}")
+
+
+@pytest.mark.parametrize(
+    ("streams", "side", "used"), [("auto", 512, 2), ("auto", 8192, 1), ("2", 8192, 2)]
+)
+def test_a_full_device_gains_nothing_from_more_streams(streams: str, side: int, used: int) -> None:
+    """Products of 8192 x 8192 keep the matrix unit busy all the time on one stream."""
+    module = two_chains(side)
+    ScheduleStreamsPass(streams=streams, sync="events").apply(Context(), module)
+    schedule = read_schedule(module, "ascend910b")
+    assert len(schedule.labels) == used
+    unit, time = schedule.busiest_unit
+    assert unit == ("cube" if side == 8192 else "memory")
+    assert schedule.expected == max(time, schedule.makespan) and time < schedule.work
+    assert schedule.speed_up < 1.02 if side == 8192 else schedule.speed_up > 1.5
+
+
 def test_an_operation_of_a_user_stays_on_its_stream() -> None:
     module = GRAPHS["two towers"]()
     for number, op in enumerate(block_of(module).ops):

@@ -69,16 +69,18 @@ def schedule_lines(schedule: PlannedSchedule) -> Iterator[str]:
     if len(schedule.labels) == 1:
         yield (
             f"expected on {schedule.target}: {schedule.makespan:.0f} us on one stream; "
-            "config.streams = 'auto' lets the compiler use more"
+            "config.streams = 'auto' lets the compiler use more where that pays"
         )
+        yield _busiest_line(schedule)
         return
     records = len({source for source, _ in schedule.events})
     yield f"events: {records} records, {len(schedule.events)} waits"
     yield (
-        f"expected on {schedule.target}: {schedule.makespan:.0f} us, on one stream "
+        f"expected on {schedule.target}: {schedule.expected:.0f} us, on one stream "
         f"{schedule.work:.0f} us, {schedule.speed_up:.2f} x; no schedule is shorter than "
-        f"{schedule.bound:.0f} us"
+        f"{max(schedule.bound, schedule.busiest_unit[1]):.0f} us"
     )
+    yield _busiest_line(schedule)
     path = [n for n in schedule.critical_path() if schedule.tasks[n].cost.time]
     yield f"critical path: {len(path)} operations; the longest:"
     longest = sorted(path, key=lambda n: -schedule.tasks[n].cost.time)[:MOST_LISTED]
@@ -89,6 +91,12 @@ def schedule_lines(schedule: PlannedSchedule) -> Iterator[str]:
         yield from (f"  {_line(schedule, n)}" for n in moved[:MOST_LISTED])
         if len(moved) > MOST_LISTED:
             yield f"  and {len(moved) - MOST_LISTED} more (torchair.timeline shows all)"
+
+
+def _busiest_line(schedule: PlannedSchedule) -> str:
+    unit, time = schedule.busiest_unit
+    names = {"cube": "matrix unit", "vector": "vector unit"}
+    return f"busiest unit: {names.get(unit, unit)}, {time:.0f} us, which all streams share"
 
 
 def _line(schedule: PlannedSchedule, number: int) -> str:

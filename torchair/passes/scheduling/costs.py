@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final, Literal
@@ -40,6 +40,8 @@ class Target:
         link: bytes per microsecond between ranks.
         link_latency: fixed cost of a collective.
         event: time from the end of an operation to the start of one on another stream.
+        copies: how many operations run at these rates side by side: 1 where a large one takes the
+            whole device, on the host a processor core per stream.
     """
 
     launch: float
@@ -49,10 +51,11 @@ class Target:
     link: float
     link_latency: float
     event: float
+    copies: int = 1
 
 
 TARGETS: Final[Mapping[str, Target]] = {
-    "host": Target(0.5, 6.0e4, 2.0e3, 1.5e4, 5.0e3, 30.0, 15.0),
+    "host": Target(0.5, 6.0e4, 2.0e3, 1.5e4, 5.0e3, 30.0, 15.0, 4),
     "ascend310p": Target(4.0, 7.0e7, 3.0e5, 1.5e5, 1.5e4, 40.0, 3.0),
     "ascend910b": Target(3.0, 2.2e8, 1.0e6, 1.0e6, 1.5e5, 15.0, 1.5),
     "ascend910_93": Target(3.0, 2.5e8, 1.0e6, 1.1e6, 3.0e5, 12.0, 1.5),
@@ -76,6 +79,20 @@ class Cost:
     time: float
     flops: float
     traffic: float
+
+
+def unit_times(costs: Iterable[Cost], target: Target) -> dict[str, float]:
+    """How long each unit of a device is busy with some operations, launches not counted: however
+    many streams there are, these operations take as long as the busiest unit."""
+    busy = {"cube": 0.0, "vector": 0.0, "memory": 0.0, "link": 0.0}
+    for cost in costs:
+        if cost.unit == "link":
+            busy["link"] += cost.time - target.link_latency
+        elif cost.unit != "free":
+            rate = target.cube if cost.unit == "cube" else target.vector
+            busy[cost.unit] += cost.flops / rate / target.copies
+            busy["memory"] += cost.traffic / target.memory / target.copies
+    return busy
 
 
 FREE: Final = Cost("free", 0.0, 0.0, 0.0)

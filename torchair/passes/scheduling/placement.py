@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torchair.dialects.stream import MAIN, label_of
-from torchair.passes.scheduling.costs import CostModel
+from torchair.passes.scheduling.costs import CostModel, unit_times
 from torchair.passes.scheduling.list_schedule import is_small, list_schedule
 from torchair.passes.scheduling.problem import Plan, Problem, critical_path, serial_plan
 from torchair.passes.scheduling.tasks import TaskGraph, is_collective
@@ -82,20 +82,24 @@ def place_automatically(
         labels: labels in the graph, the main stream first.
         costs: the cost model.
         limit: physical streams at most.
-        gain: what a stream more must gain.
+        gain: what a stream more must gain. Where each counts, time that the busiest unit of the
+            device needs anyway cannot be gained.
     """
-    times = [costs.cost(op).time for op in graph.ops]
+    found = [costs.cost(op) for op in graph.ops]
+    times = [cost.time for cost in found]
+    floor = max(unit_times(found, costs.target).values()) if gain.each else 0.0
     build = _ProblemBuilder(graph, labels, times, costs.target.event)
     least = best_count = build.least
     problem = build.problem(least)
     best = first = serial_plan(problem) if least == 1 else list_schedule(problem)
     counts = range(least + 1, limit + 1)
     if gain.each and not is_small(problem):
-        counts = _promising(problem, counts, gain)
+        counts = _promising(problem, counts, gain, floor)
     for count in counts:
         plan = list_schedule(build.problem(count))
         reference = best if gain.each else first
-        if plan.makespan < best.makespan and gain.is_enough(reference.makespan, plan.makespan):
+        before, now = max(reference.makespan, floor), max(plan.makespan, floor)
+        if plan.makespan < best.makespan and gain.is_enough(before, now):
             best, best_count = plan, count
         elif gain.each:
             break
@@ -121,12 +125,12 @@ class Gain:
         return gained >= self.microseconds and gained >= self.share * before
 
 
-def _promising(problem: Problem, counts: range, gain: Gain) -> range:
+def _promising(problem: Problem, counts: range, gain: Gain, floor: float) -> range:
     """The number of streams up to which lower bounds gain enough, as the only one to try."""
     path, work = critical_path(problem), sum(problem.costs)
     best = counts.start
     while best + 1 in counts:
-        now, more = (max(path, work / count) for count in (best, best + 1))
+        now, more = (max(path, work / count, floor) for count in (best, best + 1))
         if not gain.is_enough(now, more):
             break
         best += 1

@@ -16,7 +16,7 @@ from torchair.dialects.stream.attributes import WHY
 from torchair.dialects.stream.order import minimal_waits
 from torchair.ir.location import name_of, source_of
 from torchair.ir.private import iter_ops
-from torchair.passes.scheduling.costs import Cost, CostModel, target_named
+from torchair.passes.scheduling.costs import Cost, CostModel, target_named, unit_times
 from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, simulate
 from torchair.passes.scheduling.tasks import collective_group, is_unplaced, read_tasks
 
@@ -92,10 +92,21 @@ class PlannedSchedule:
         """No schedule of these tasks on so many streams is shorter."""
         return lower_bound(self._problem)
 
+    @cached_property
+    def busiest_unit(self) -> tuple[str, float]:
+        """The unit of the device that these tasks need longest, and for how long."""
+        busy = unit_times([task.cost for task in self.tasks], target_named(self.target))
+        return max(busy.items(), key=lambda item: item[1])
+
+    @property
+    def expected(self) -> float:
+        """What the schedule takes on a device whose streams share its units."""
+        return max(self.makespan, self.busiest_unit[1])
+
     @property
     def speed_up(self) -> float:
         """Expected gain over one stream."""
-        return self.work / self.makespan if self.makespan else 1.0
+        return self.work / self.expected if self.expected else 1.0
 
     @cached_property
     def events(self) -> list[tuple[int, int]]:
@@ -108,7 +119,7 @@ class PlannedSchedule:
         names = ", ".join(label or "main" for label in self.labels)
         return (
             f"{len(self.labels)} streams ({names}), {len(self.events)} events; expected "
-            f"{self.makespan:.0f} us, {self.work:.0f} on one stream, {self.speed_up:.2f} x"
+            f"{self.expected:.0f} us, {self.work:.0f} on one stream, {self.speed_up:.2f} x"
         )
 
     @property
