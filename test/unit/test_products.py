@@ -8,6 +8,9 @@ import torch
 from test_program import copies, record
 
 from torchair import _native
+from torchair.backend_ge.host.call_routes import ProxyRoute
+from torchair.backend_ge.host.lowered import Rewrites, _lower, lower
+from torchair.backend_ge.host.out_variants import OutCall, OutVariant
 from torchair.backend_ge.host.products import RowProduct, adds_like_torch, row_product
 from torchair.backend_ge.host.program import Program
 
@@ -100,6 +103,18 @@ def test_result_that_is_an_output_is_new_in_every_run():
     kept = first[0].clone()
     program.run([2 * x, weight])
     assert torch.equal(first[0], kept)
+
+
+def test_refused_node_leaves_an_allocated_result_to_torch():
+    trace, _ = record(linear, [torch.randn(1, 64), torch.randn(32, 64)])
+    rewrites = Rewrites()
+    rewrites.products[1] = RowProduct(32, 64, False, 1)
+    rewrites.out_calls[1] = OutCall(OutVariant(aten.mm.out, ("out",)), trace.calls[1].args, {})
+    rewrites.allocated.add(1)
+    (made,) = [c.route for c in lower(trace, rewrites).calls if c.index == 1]
+    assert isinstance(made, ProxyRoute) and made.product is not None and made.allocates
+    (other,) = [c.route for c in _lower(trace, {made.node}, rewrites).calls if c.index == 1]
+    assert isinstance(other, ProxyRoute) and other.product is None and "mm.out" not in other.node
 
 
 def test_addresses_that_torch_has_to_take():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import threading
 import time
 import warnings
@@ -23,6 +24,7 @@ from torchair.backend_ge.host import proxy
 from torchair.backend_ge.host.aten_schema import schema_of
 from torchair.backend_ge.host.call_routes import ProxyRoute, choose_route, wrapped_number
 from torchair.backend_ge.host.program import AtenCall, Program, ProgramError, Slot, Trace
+from torchair.errors import EngineError
 
 aten = torch.ops.aten
 
@@ -268,6 +270,16 @@ def test_torch_refuses_a_bad_node():
     node = '{"name": "n", "node": {"target": "aten::no_such_op", "inputs": [], "outputs": []}}'
     with pytest.raises(RuntimeError, match="no_such_op"):
         proxy.load_proxy([node])
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_replaced_native_module_is_named(monkeypatch, tmp_path, is_there):
+    replaced = tmp_path / "_native.so"
+    if is_there:
+        shutil.copy(proxy._native.__file__, replaced)
+    monkeypatch.setattr(proxy._native, "__file__", str(replaced))
+    with pytest.raises(EngineError, match="not the file any more that this process has loaded"):
+        Program(record(lambda x: x + 1, [X])[0])
 
 
 def test_serialized_enumerators_are_torch_s():

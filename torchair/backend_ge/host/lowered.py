@@ -188,6 +188,8 @@ def _lower_out(
     route = choose_route(out.variant.op, args, kwargs, len(targets), values.number, refused_nodes)
     if isinstance(route, ProxyRoute):
         route.product, route.allocates = rewrites.products.get(index), index in rewrites.allocated
+    elif index in rewrites.allocated:  # only a product gives its result memory
+        return _lower_call(index, call, values, refused_nodes)
     for slot, value in zip(call.results, defined, strict=True):
         if slot is not None and value is not None:
             values.bind(slot, value)

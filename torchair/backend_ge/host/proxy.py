@@ -18,6 +18,7 @@ import torch
 
 from torchair import _native
 from torchair.backend_ge.host.aten_schema import equals_default
+from torchair.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -222,7 +223,11 @@ class Proxy:
 
 
 def load_proxy(nodes: Sequence[str]) -> Proxy:
-    """Loads an executor for these nodes. RuntimeError when torch refuses one of them.
+    """Loads an executor for these nodes.
+
+    Raises:
+        RuntimeError: torch refuses one of them.
+        EngineError: the file of the native module was replaced after this process had loaded it.
 
     torch is given the native module itself as the model library: the link has the same inode, so
     the loader returns the copy that Python has loaded.
@@ -230,10 +235,21 @@ def load_proxy(nodes: Sequence[str]) -> Proxy:
     with tempfile.TemporaryDirectory(prefix="torchair-") as folder:
         library = Path(folder, "p.so")
         os.symlink(_native.__file__, library)
+        if not library.exists():
+            raise _replaced("no file")
         library.with_suffix(".json").write_text('{"nodes": [' + ",".join(nodes) + "]}")
         runner = _aoti.AOTIModelContainerRunnerCpu(str(library), 1)
         runner.run([])
     handle = _native.take_proxy_handle()
     if not handle:
-        raise RuntimeError("torch gave no proxy executor to the model")
+        raise _replaced("another file of that name")
     return Proxy(runner, handle)
+
+
+def _replaced(found: str) -> EngineError:
+    return EngineError(
+        "the native module is not the file any more that this process has loaded",
+        expected=_native.__file__,
+        found=found,
+        hint="start the process again once the installation is done",
+    )
