@@ -225,6 +225,46 @@ def test_gradient_of_embedding(scaled):
     assert any("EmbeddingDenseGrad" in graph.node_types for graph in graphs)
 
 
+BAGS = torch.tensor([0, 2, 2, 5])
+BAG_OPTIONS = {
+    "sum": {"mode": "sum"},
+    "mean": {"mode": "mean", "padding_idx": 3},
+    "max": {"mode": "max"},
+    "last offset": {"mode": "sum", "include_last_offset": True, "padding_idx": 1},
+}
+
+
+@MODES
+@pytest.mark.parametrize("name", BAG_OPTIONS)
+def test_gradient_of_bags(name, dynamic):
+    def function(table, index):
+        return functional.embedding_bag(index, table, BAGS, **BAG_OPTIONS[name])
+
+    check_gradients(function, values(10, 4), places(10, 5), dynamic=dynamic, exact=False)
+
+
+def test_gradient_of_bags_scaled_by_frequency():
+    """Eager on the CPU divides by the count of another row, so the sum itself is compared."""
+    index, table = torch.tensor([4, 7, 4, 7, 7]), values(10, 2).requires_grad_()
+    compiled, _ = build(
+        lambda table: functional.embedding_bag(
+            index, table, BAGS[:1], mode="sum", scale_grad_by_freq=True
+        )
+    )
+    compiled(table).sum().backward()
+    named = torch.zeros(10, 2).index_fill(0, index, 1.0)
+    torch.testing.assert_close(table.grad, named)
+
+
+def test_gradient_of_weighted_bags():
+    def function(table, weights, index):
+        return functional.embedding_bag(
+            index, table, BAGS, mode="sum", per_sample_weights=weights, padding_idx=2
+        )
+
+    check_gradients(function, values(10, 4), values(5), places(10, 5), exact=False)
+
+
 def test_a_gather_that_ge_lacks_moves_the_bytes_as_integers():
     index = places(6, 4, 6)
     graph = check(lambda x: x.gather(1, index) + 1, values(4, 6, dtype=torch.float64))[-1]

@@ -21,7 +21,8 @@ def views(x):
     flat = x.view(-1)
     return [
         x.view(a * b, c), x.view(a, b, 2, c // 2), x.view(a, 1, b, c), x.reshape(c, b, a),
-        flat.view(a, -1), x.flatten(1), x.flatten(0, 1), x.unflatten(2, (2, c // 2)),
+        flat.view(a, -1), x.flatten(1), x.flatten(0, 1),
+        x.unflatten(2, (2, c // 2)), x.view(a, -1, c // 2, 2),
         x.unsqueeze(0), x.unsqueeze(-1), x[:, :1].squeeze(1), x[:1].squeeze(),
         x[None, :, None].squeeze((0, 2)), x.squeeze(1), x.view_as(flat.view(a, b, c)),
         x[0, 0, :1].reshape(()), x[0, 0, 0].reshape(1, 1),

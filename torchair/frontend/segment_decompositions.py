@@ -1,4 +1,4 @@
-"""Reductions of runs of elements along one axis, and their gradients."""
+"""Reductions of runs of elements along one axis, bags of rows of a table, and their gradients."""
 
 from __future__ import annotations
 
@@ -119,8 +119,73 @@ def _product_gradient(
     return grad * torch.where(is_zero, alone, output / filled)
 
 
+_MEAN, _MAX = 1, 2
+"""``mode`` of a bag of rows."""
+
+
+def _bag_of(indices: Tensor, offsets: Tensor) -> Tensor:
+    """The bag that each index belongs to; eager leaves it out where it needs none."""
+    places = torch.arange(indices.shape[0], device=offsets.device, dtype=offsets.dtype)
+    return torch.searchsorted(offsets, places, right=True) - 1
+
+
+def _embedding_bag_backward(
+    grad: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    offset2bag: Tensor,
+    bag_size: Tensor,
+    maximum_indices: Tensor,
+    num_weights: int,
+    scale_grad_by_freq: bool,
+    mode: int,
+    sparse: bool,
+    per_sample_weights: Tensor | None,
+    padding_idx: int = -1,
+) -> Tensor:
+    """Gradient of the table ``[num_weights, width]`` from that of the bags ``[bags, width]``."""
+    if sparse:
+        return NotImplemented
+    table = grad.new_zeros([num_weights, grad.shape[1]])
+    if mode == _MAX:
+        share = torch.where((bag_size > 0).unsqueeze(1), grad, torch.zeros_like(grad))
+        return torch.scatter_add(table, 0, maximum_indices.clamp(min=0).long(), share)
+    if mode == _MEAN:
+        grad = grad / bag_size.clamp(min=1).to(grad.dtype).unsqueeze(1)
+    rows = grad[_bag_of(indices, offsets)]
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(1)
+    if scale_grad_by_freq:
+        ones = torch.ones_like(indices, dtype=grad.dtype)
+        number = torch.index_add(grad.new_zeros([num_weights]), 0, indices, ones)
+        rows = rows / number[indices].unsqueeze(1)
+    if padding_idx >= 0:
+        rows = torch.where((indices != padding_idx).unsqueeze(1), rows, torch.zeros_like(rows))
+    return torch.index_add(table, 0, indices, rows)
+
+
+def _embedding_bag_per_sample_weights_backward(
+    grad: Tensor,
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    offset2bag: Tensor,
+    mode: int,
+    padding_idx: int = -1,
+) -> Tensor:
+    """Gradient of the factors of the rows in sums."""
+    found = (grad[_bag_of(indices, offsets)] * weight[indices]).sum(1)
+    if padding_idx < 0:
+        return found
+    return torch.where(indices != padding_idx, found, torch.zeros_like(found))
+
+
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.segment_reduce.default: _segment_reduce,
     aten._segment_reduce_backward.default: _segment_reduce_backward,
+    aten._embedding_bag_backward.default: _embedding_bag_backward,
+    aten._embedding_bag_per_sample_weights_backward.default: (
+        _embedding_bag_per_sample_weights_backward
+    ),
 }
 """Decompositions by OpOverload."""
