@@ -65,11 +65,11 @@ def _multiplied(factors: Sequence[Factor], size: Size, made: Parameters) -> SSAV
 
 
 def _vector(factor: Factor, size: Size, made: Parameters) -> SSAValue:
-    inverse = defining_op(source_of(factor.value), "aten.reciprocal")
-    if inverse is not None and factor.is_divisor:
-        factor = Factor(inverse.operands[0], False)
-    value = made.vector(factor.value, size, interned.f32)
-    return made.new("aten.reciprocal", [value], value.type) if factor.is_divisor else value
+    found, is_divisor = factor.value, factor.is_divisor
+    while (inverse := defining_op(source_of(found), "aten.reciprocal")) is not None:
+        found, is_divisor = inverse.operands[0], not is_divisor
+    vector = made.vector(found, size, interned.f32)
+    return made.new("aten.reciprocal", [vector], vector.type) if is_divisor else vector
 
 
 @dataclass(frozen=True)

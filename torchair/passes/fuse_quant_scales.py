@@ -110,8 +110,8 @@ def _next(step: Step, op: CallOp) -> Step | None:
 
 
 def is_factor(user: Operation) -> bool:
-    """Whether an operation multiplies or divides by what it is given, or hands it, cast or
-    reshaped, to such operations."""
-    if user.name not in (*CASTS, *_RESHAPES):
+    """Whether an operation multiplies or divides by what it is given, or hands it, cast, reshaped
+    or inverted, to such operations."""
+    if user.name not in (*CASTS, *_RESHAPES, "aten.reciprocal"):
         return user.name in (*PRODUCTS, *QUOTIENTS)
     return all(is_factor(use.operation) for result in user.results for use in result.uses)
