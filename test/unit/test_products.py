@@ -67,7 +67,12 @@ def test_large_products_are_shared_by_threads():
     torch.manual_seed(0)
     matrix, vector, result = torch.randn(1004, 512), torch.randn(512), torch.empty(1004)
     addresses = matrix.data_ptr(), vector.data_ptr(), 0, result.data_ptr()
-    assert _native.multiply_rows((1004, 512, False, False, 2), *addresses)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert _native.multiply_rows((1004, 512, False, False, 2), *addresses)
+    finally:
+        torch.set_num_threads(threads)
     assert torch.equal(result, torch.from_numpy(sum_in_order(matrix.numpy(), vector.numpy())))
 
 

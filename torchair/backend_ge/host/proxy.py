@@ -235,21 +235,24 @@ def load_proxy(nodes: Sequence[str]) -> Proxy:
     with tempfile.TemporaryDirectory(prefix="torchair-") as folder:
         library = Path(folder, "p.so")
         os.symlink(_native.__file__, library)
-        if not library.exists():
-            raise _replaced("no file")
+        if not library.exists() or not os.path.samestat(library.stat(), _LOADED):
+            raise _replaced()
         library.with_suffix(".json").write_text('{"nodes": [' + ",".join(nodes) + "]}")
         runner = _aoti.AOTIModelContainerRunnerCpu(str(library), 1)
         runner.run([])
     handle = _native.take_proxy_handle()
     if not handle:
-        raise _replaced("another file of that name")
+        raise _replaced()
     return Proxy(runner, handle)
 
 
-def _replaced(found: str) -> EngineError:
+_LOADED = os.stat(_native.__file__)
+
+
+def _replaced() -> EngineError:
     return EngineError(
         "the native module is not the file any more that this process has loaded",
         expected=_native.__file__,
-        found=found,
+        found="another file of that name, or none",
         hint="start the process again once the installation is done",
     )
