@@ -265,14 +265,19 @@ class CannEngine:
         free: Callable[[int], object],
         inputs: list[CannView],
         outputs: list[CannView],
+        frozen: list[int] = ...,
     ) -> list[CannOutput]:
-        """Queues a run on ``stream``; ``allocate`` takes bytes and the stream."""
+        """Queues a run on ``stream``; ``allocate`` takes bytes and the stream. ``frozen``: inputs
+        that lie in every run where they lie in the first one."""
     def copy_output(self, output: CannOutput, target: int, nbytes: int, stream: int) -> None:
         """Queues a copy on the device."""
     def close(self) -> None:
         """Undoes everything in order; a second call does nothing."""
     @property
     def closed(self) -> bool: ...
+    @property
+    def loads(self) -> bool:
+        """Whether graphs of fixed shapes are loaded once and then executed."""
     @property
     def route(self) -> str: ...
     @property

@@ -132,15 +132,15 @@ public:
   }
 
   nb::list run(const PythonGraph& graph, std::uintptr_t stream, nb::object allocate,
-               nb::object free, std::vector<ViewTuple> inputs,
-               std::vector<ViewTuple> outputs) const {
+               nb::object free, std::vector<ViewTuple> inputs, std::vector<ViewTuple> outputs,
+               const std::vector<std::size_t>& frozen) const {
     const auto allocator =
         std::make_shared<PythonAllocator>(std::move(allocate), std::move(free), stream);
     std::vector<Output> made;
     {
       const runtime::ReleasedGil no_gil;
       made = graph.get()->run(reinterpret_cast<void*>(stream), allocator,
-                              to_views(std::move(inputs)), to_views(std::move(outputs)));
+                              to_views(std::move(inputs)), to_views(std::move(outputs)), frozen);
     }
     return give(std::move(made));
   }
@@ -300,10 +300,12 @@ void bind(nb::module_& module) {
       .def("run_on_host", &PythonEngine::run_on_host, nb::arg("graph"), nb::arg("inputs"),
            nb::arg("outputs"), nb::arg("aliases"))
       .def("run", &PythonEngine::run, nb::arg("graph"), nb::arg("stream"), nb::arg("allocate"),
-           nb::arg("free"), nb::arg("inputs"), nb::arg("outputs"))
+           nb::arg("free"), nb::arg("inputs"), nb::arg("outputs"),
+           nb::arg("frozen") = std::vector<std::size_t>())
       .def("copy_output", &PythonEngine::copy_output, nb::arg("output"), nb::arg("target"),
            nb::arg("nbytes"), nb::arg("stream"))
       .def("close", &PythonEngine::close)
+      .def_prop_ro("loads", [](const PythonEngine& engine) { return engine.engine().loads(); })
       .def_prop_ro("libraries", &libraries)
       .def_prop_ro("closed", [](const PythonEngine& engine) { return engine.engine().closed(); })
       .def_prop_ro("route", [](const PythonEngine& engine) { return engine.engine().route(); })

@@ -102,6 +102,23 @@ public:
     return made;
   }
 
+  bool can_load() const override {
+    return ge().session_load != nullptr && ge().session_execute != nullptr;
+  }
+
+  void load(std::uint32_t id, void* stream, const OptionList& options) override {
+    check(ge().session_load(session_, id, make_options(ge(), options), stream),
+          "GeSessionLoadGraph");
+  }
+
+  void execute(std::uint32_t id, void* stream, std::span<const TensorView> inputs,
+               std::span<const TensorView> outputs) override {
+    const std::vector<gert::Tensor> given = make_executor_tensors(inputs);
+    std::vector<gert::Tensor> results = make_executor_tensors(outputs);
+    check(ge().session_execute(session_, id, stream, given, results),
+          "GeSessionExecuteGraphWithStreamAsync");
+  }
+
 private:
   const GeFunctions& ge() const noexcept { return library_->ge(); }
 

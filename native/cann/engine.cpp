@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <future>
+#include <sstream>
 #include <utility>
 
 namespace torchair::cann {
@@ -32,7 +33,8 @@ CompiledGraph::~CompiledGraph() { engine_->forget(this); }
 
 std::vector<Output> CompiledGraph::run(void* stream, const std::shared_ptr<Allocator>& allocator,
                                        std::span<const TensorView> inputs,
-                                       std::span<const TensorView> outputs) {
+                                       std::span<const TensorView> outputs,
+                                       std::span<const std::size_t> frozen) {
   const std::lock_guard lock(mutex_);
   engine_->check_usable();
   engine_->acl()->enter_thread();
@@ -47,13 +49,47 @@ std::vector<Output> CompiledGraph::run(void* stream, const std::shared_ptr<Alloc
     engine_->session_->set_feature_memory(id_, feature.address(), feature.bytes());
   }
   try {
-    return engine_->session_->run(id_, stream, inputs, outputs);
+    return queue(inputs, outputs, frozen);
   } catch (const GeError& error) {
     const std::string reason = take_allocation_failure();
     if (reason.empty())
       throw;
     throw std::runtime_error(std::string(error.what()) + "; because " + reason);
   }
+}
+
+std::vector<Output> CompiledGraph::queue(std::span<const TensorView> inputs,
+                                         std::span<const TensorView> outputs,
+                                         std::span<const std::size_t> frozen) {
+  GeSession& session = *engine_->session_;
+  if (outputs.empty() || !summary_ || !summary_->is_static || !session.can_load())
+    return session.run(id_, stream_, inputs, outputs);
+  if (!loaded_)
+    load(inputs, frozen);
+  session.execute(id_, stream_, inputs, outputs);
+  std::vector<Output> made;
+  made.reserve(outputs.size());
+  for (const TensorView& view : outputs)
+    made.emplace_back(view, nullptr);
+  return made;
+}
+
+// "index;index" for inputs on the host, "index,address,bytes;..." for frozen ones.
+void CompiledGraph::load(std::span<const TensorView> inputs, std::span<const std::size_t> frozen) {
+  std::ostringstream on_host, fixed;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].on_host)
+      on_host << (on_host.tellp() == 0 ? "" : ";") << i;
+  for (std::size_t i : frozen)
+    fixed << (fixed.tellp() == 0 ? "" : ";") << i << ','
+          << reinterpret_cast<std::uintptr_t>(inputs[i].data) << ',' << inputs[i].bytes;
+  OptionList options;
+  if (on_host.tellp() > 0)
+    options.emplace_back("ge.exec.hostInputIndexes", on_host.str());
+  if (fixed.tellp() > 0)
+    options.emplace_back("ge.exec.frozenInputIndexes", fixed.str());
+  engine_->session_->load(id_, stream_, options);
+  loaded_ = true;
 }
 
 void CompiledGraph::prepare(void* stream, const std::shared_ptr<Allocator>& allocator) {

@@ -43,23 +43,29 @@ public:
   const std::optional<Summary>& summary() const noexcept { return summary_; }
 
   // Queues one run on `stream`. `outputs` is empty, or has memory for every output. Memory of the
-  // graph and of outputs that GE makes comes from `allocator`.
+  // graph and of outputs that GE makes comes from `allocator`. `frozen` are inputs that lie in all
+  // runs where they lie in the first one; it counts in the first run, where Engine::loads().
   //
   // Throws std::invalid_argument for another stream than before, GeError, runtime::Error, and
   // std::runtime_error when the engine is closed.
   std::vector<Output> run(void* stream, const std::shared_ptr<Allocator>& allocator,
-                          std::span<const TensorView> inputs, std::span<const TensorView> outputs);
+                          std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                          std::span<const std::size_t> frozen = {});
 
 private:
   friend class Engine;
   void prepare(void* stream, const std::shared_ptr<Allocator>& allocator);
   void set_memory(const std::shared_ptr<Allocator>& allocator);
+  void load(std::span<const TensorView> inputs, std::span<const std::size_t> frozen);
+  std::vector<Output> queue(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                            std::span<const std::size_t> frozen);
   void close() noexcept;
 
   std::shared_ptr<Engine> engine_;
   std::uint32_t id_;
   std::optional<Summary> summary_;
   std::mutex mutex_;
+  bool loaded_ = false;
   bool ready_ = false; // its memory is set
   bool closed_ = false;
   void* stream_ = nullptr;
@@ -79,6 +85,9 @@ public:
   // `model` is a serialized ge.proto.ModelDef; `options` are the graph's own.
   std::shared_ptr<CompiledGraph> compile(std::span<const std::byte> model,
                                          const OptionList& options);
+  // Whether graphs of fixed shapes are loaded once and then executed; what they are told of their
+  // inputs (host, frozen) is then told when they are loaded.
+  bool loads() const noexcept { return session_ != nullptr && session_->can_load(); }
 
   // The stream and the memory for tensors that are on the host: copied in, run, copied out.
   Handle stream() const noexcept { return stream_; }

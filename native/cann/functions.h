@@ -135,6 +135,11 @@ enum class Need { kRuntime, kCapture, kGraph, kSession, kWrapper, kOptional };
     "_ZN2ge7Session23RunGraphWithStreamAsyncEjPvRKSt6vectorINS_6TensorESaIS3_EERS5_",               \
     GeStatus(ge::Session*, std::uint32_t, void*, const std::vector<ge::Tensor>&,                    \
              std::vector<ge::Tensor>&))                                                             \
+  F(session_load, kOptional, "GeSessionLoadGraph",                                                  \
+    GeStatus(ge::Session&, std::uint32_t, const ge::Options&, void*))                               \
+  F(session_execute, kOptional, "GeSessionExecuteGraphWithStreamAsync",                             \
+    GeStatus(ge::Session&, std::uint32_t, void*, const std::vector<gert::Tensor>&,                  \
+             std::vector<gert::Tensor>&))                                                           \
   F(summary_is_static, kSession, "_ZNK2ge20CompiledGraphSummary8IsStaticEv", bool(const void*))     \
   F(summary_refreshable, kSession,                                                                  \
     "_ZNK2ge20CompiledGraphSummary31GetFeatureMemoryBaseRefreshableERb",                            \

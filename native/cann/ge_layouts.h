@@ -86,4 +86,56 @@ static_assert(sizeof(MemBlock) == 5 * sizeof(void*));
 
 } // namespace ge
 
+// Tensors of GE's executor: plain memory whose reserved parts keep the layout from release to
+// release. Sources: the public headers shape.h, storage_shape.h, storage_format.h, tensor_data.h
+// and tensor.h of exe_graph/runtime, releases 8.5.0 to 9.1.0.
+namespace gert {
+
+inline constexpr std::size_t kMostDims = 25;
+inline constexpr std::int32_t kFormatNd = 2;
+inline constexpr std::int32_t kOnDevice = 0, kOnHost = 1; // TensorPlacement
+
+struct Shape {
+  std::size_t rank = 0;
+  std::int64_t dims[kMostDims] = {};
+  std::uint8_t reserve[40] = {};
+};
+
+struct StorageShape {
+  Shape origin;
+  Shape storage;
+  std::uint8_t reserve[40] = {};
+};
+
+struct StorageFormat {
+  std::int32_t origin = kFormatNd;
+  std::int32_t storage = kFormatNd;
+  std::uint64_t expanded_dims = 0;
+  std::uint8_t reserve[40] = {};
+};
+
+struct TensorData {
+  void* address = nullptr;
+  void* manager = nullptr; // null: the memory is the caller's
+  std::size_t bytes = 0;
+  std::int32_t placement = kOnDevice;
+  std::uint32_t reserve_0 = 0;
+  std::uint8_t reserve_1[40] = {};
+};
+
+struct Tensor {
+  StorageShape shape;
+  StorageFormat format;
+  std::uint8_t version = 0;
+  std::uint8_t reserve_0[3] = {};
+  std::int32_t type = 0;
+  TensorData data;
+  std::uint8_t reserve_1[40] = {};
+};
+
+static_assert(sizeof(StorageShape) == 536 && sizeof(StorageFormat) == 56);
+static_assert(sizeof(TensorData) == 72 && sizeof(Tensor) == 712);
+
+} // namespace gert
+
 } // namespace torchair::cann

@@ -19,6 +19,16 @@ std::string describe(const std::string& function, GeStatus status, const std::st
 GeError::GeError(const std::string& function, GeStatus status, const std::string& text)
     : std::runtime_error(describe(function, status, text)), status_(status) {}
 
+void GeSession::load(std::uint32_t /*id*/, void* /*stream*/, const OptionList& /*options*/) {
+  throw std::logic_error("this route to GE does not load graphs");
+}
+
+void GeSession::execute(std::uint32_t /*id*/, void* /*stream*/,
+                        std::span<const TensorView> /*inputs*/,
+                        std::span<const TensorView> /*outputs*/) {
+  throw std::logic_error("this route to GE does not load graphs");
+}
+
 std::unique_ptr<GeSession> open_session(std::shared_ptr<const Library> library, Route route,
                                         const OptionList& process, const OptionList& session,
                                         bool owned) {

@@ -83,6 +83,13 @@ public:
   virtual std::vector<Output> run(std::uint32_t id, void* stream,
                                   std::span<const TensorView> inputs,
                                   std::span<const TensorView> outputs) = 0;
+  // Whether a compiled graph of fixed shapes can be loaded once and then executed, which saves work
+  // in every run.
+  virtual bool can_load() const { return false; }
+  virtual void load(std::uint32_t id, void* stream, const OptionList& options);
+  // As run(), after load(). All outputs are given.
+  virtual void execute(std::uint32_t id, void* stream, std::span<const TensorView> inputs,
+                       std::span<const TensorView> outputs);
 };
 
 // Starts GE in this process with `process` options, and a session with `session` options.

@@ -1,5 +1,7 @@
 #include "cann/ge_tensor.h"
 
+#include <algorithm>
+
 namespace torchair::cann {
 namespace {
 
@@ -30,6 +32,24 @@ ge::Tensor make_tensor(const GeFunctions& ge, const TensorView& view) {
   check(ge.tensor_set_data(&tensor, static_cast<std::uint8_t*>(view.data), view.bytes, keep),
         "ge::Tensor::SetData");
   return tensor;
+}
+
+std::vector<gert::Tensor> make_executor_tensors(std::span<const TensorView> views) {
+  std::vector<gert::Tensor> tensors(views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const TensorView& view = views[i];
+    if (view.shape.size() > gert::kMostDims)
+      throw std::invalid_argument("a tensor has more than 25 dimensions");
+    gert::Tensor& tensor = tensors[i];
+    tensor.shape.origin.rank = view.shape.size();
+    std::copy(view.shape.begin(), view.shape.end(), tensor.shape.origin.dims);
+    tensor.shape.storage = tensor.shape.origin;
+    tensor.type = view.type;
+    tensor.data.address = view.data;
+    tensor.data.bytes = view.bytes;
+    tensor.data.placement = view.on_host ? gert::kOnHost : gert::kOnDevice;
+  }
+  return tensors;
 }
 
 TensorView view_of(const GeFunctions& ge, const ge::Tensor& tensor) {

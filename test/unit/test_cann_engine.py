@@ -17,6 +17,9 @@ import torchair
 from torchair.backend_ge.cann import process
 from torchair.backend_ge.cann.engine import CannEngine
 from torchair.errors import ArtifactError, ConfigError, EngineError
+from torchair.frontend.compile import parameter_indices
+from torchair.ir.text import parse_module
+from torchair.tools.context import make_context
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
@@ -173,12 +176,16 @@ def test_result_that_is_also_written_has_memory_of_its_own(fake: FakeCann) -> No
 
 
 def test_outputs_lie_in_the_memory_of_written_inputs(fake: FakeCann) -> None:
-    compile_text(ASSIGN)
+    second = ASSIGN.replace("Assign(%x,", "Assign(%y,")
+    graph = compile_text(second)
     reuse = [line for line in fake.lines("options") if "outputReuseInput" in line]
     route = process.engine({}, 0, owned=True).route
     assert reuse == (
-        ["graph 0: ge.exec.outputReuseInputMemIndexes=0,0"] if route == "session" else []
+        ["graph 0: ge.exec.outputReuseInputMemIndexes=1,0"] if route == "session" else []
     )
+    x, y = torch.ones(4), torch.full((4,), 2.0)
+    graph.run([x, y])
+    assert_same(y, torch.full((4,), 3.0))
 
 
 def test_memory_comes_from_the_callers_allocator(fake: FakeCann) -> None:
@@ -351,3 +358,29 @@ def test_unknown_route_is_refused(fake: FakeCann, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(process.ROUTE_VARIABLE, "tcp")
     with pytest.raises(ConfigError, match="auto or wrapper or session"):
         compile_text(unary_graph())
+
+
+FROZEN = """func.func @f(
+    %x: tensor<4xf32> {torchair.index = 0 : i64, torchair.kind = "input"},
+    %w: tensor<4xf32> {torchair.index = 1 : i64, torchair.kind = "parameter"},
+    %b: tensor<4xf32> {torchair.index = 2 : i64, torchair.kind = "buffer"}) -> tensor<4xf32> {
+  %0 = ge.Add(%x, %w) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %1 = ge.Assign(%b, %0) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  ge.NetOutput([%0]) : (tensor<4xf32>) -> ()
+}"""
+
+
+def test_parameters_and_buffers_that_are_not_written_may_be_frozen() -> None:
+    module = parse_module(make_context(), FROZEN)
+    assert parameter_indices(next(iter(module.ops))) == [1]
+
+
+def test_a_static_graph_is_loaded_once_and_executed(fake: FakeCann) -> None:
+    static, dynamic = compile_text(unary_graph("Neg")), compile_text(unary_graph("Neg", "?x3"))
+    x = torch.randn(2, 3)
+    for graph in (static, static, dynamic):
+        assert_same(graph.run([x]), [-x])
+    is_loaded = static.route == "session"
+    assert fake.count("GeSessionLoadGraph") == int(is_loaded)
+    assert fake.count("GeSessionExecuteGraphWithStreamAsync") == 2 * is_loaded
+    assert fake.count("Session.RunGraphWithStreamAsync") == (1 if is_loaded else 3)

@@ -88,3 +88,30 @@ def test_one_stream_for_a_graph(npu: StandIn) -> None:
     npu.stream = first
     graph.run([x])
     process.close()
+
+
+PRODUCT = """func.func @f(%x: tensor<2x3xf32>, %w: tensor<2x3xf32>) -> tensor<2x3xf32> {
+  %0 = ge.Mul(%x, %w) : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x3xf32>
+  ge.NetOutput([%0]) : (tensor<2x3xf32>) -> ()
+}"""
+
+
+def test_frozen_parameters_are_bound_when_the_graph_is_loaded(npu: StandIn) -> None:
+    graph = compile_text(PRODUCT, **{"ge.frozen": [1]})
+    if graph.route == "wrapper":
+        pytest.skip("the plain-C interface does not load graphs")
+    w = npu.tensor(torch.full((2, 3), 3.0))
+    for value in (1.0, 2.0):
+        (y,) = graph.run([npu.tensor(torch.full((2, 3), value)), w])
+        npu.synchronize()
+        assert y.tolist() == [[3.0 * value] * 3] * 2
+    told = f"load 0: ge.exec.frozenInputIndexes=1,{w.data_ptr()},24"
+    assert told in npu.fake.lines("options")
+    assert npu.fake.count("GeSessionLoadGraph") == 1
+    assert npu.fake.count("GeSessionExecuteGraphWithStreamAsync") == 2
+    w.mul_(2)  # in place: seen
+    (y,) = graph.run([npu.tensor(torch.ones(2, 3)), w])
+    npu.synchronize()
+    assert y.tolist() == [[6.0] * 3] * 2
+    with pytest.raises(EngineError, match=r"the frozen parameter '.*' has moved"):
+        graph.run([npu.tensor(torch.ones(2, 3)), npu.tensor(torch.ones(2, 3))])

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
 from torchair.backend_ge.emit import emit, serialize
@@ -112,7 +112,10 @@ def compile_fx_graph(
     positions = data_indices(_function(module))
     executable = None
     if not _is_empty(module):
-        executable = get_engine(config.engine).compile(data, _engine_options(config))
+        options = _engine_options(config)
+        if config.experimental_config.frozen_parameter and role == "inference":
+            options["ge.frozen"] = parameter_indices(_function(module))
+        executable = get_engine(config.engine).compile(data, options)
         report.executable = weakref.ref(executable)
         clock.lap("engine")
     report.files = dump.files
@@ -184,6 +187,25 @@ def data_indices(function: FuncOp) -> list[int]:
             )
         positions.append(index.value.data)
     return positions
+
+
+def parameter_indices(function: FuncOp) -> list[int]:
+    """Each Data of a ge graph that is a parameter or buffer and is not written."""
+    arguments = function.body.block.args
+    written = {
+        argument
+        for argument in arguments
+        for use in argument.uses
+        if use.operation.name == "ge.Assign" and use.index == 0
+    }
+    kinds = [entry.get("torchair.kind") for entry in argument_attributes(function)]
+    return [
+        index
+        for index, (argument, kind) in enumerate(zip(arguments, kinds, strict=True))
+        if isinstance(kind, StringAttr)
+        and kind.data in ("parameter", "buffer")
+        and argument not in written
+    ]
 
 
 def _dump_graph(dump: StageDump, model: Any, module: ModuleOp, report: CompileReport) -> None:

@@ -53,6 +53,31 @@ struct Tensor {
   std::shared_ptr<TensorBody> body;
 };
 
+// gert::Tensor of the public headers: its members, inline, at fixed places.
+struct ExecutorTensor {
+  struct Sizes {
+    std::size_t rank;
+    std::int64_t dims[25];
+    char reserved[40];
+  };
+  Sizes origin, storage;
+  char reserved_shape[40];
+  std::int32_t origin_format, storage_format;
+  std::uint64_t expand_dims;
+  char reserved_format[40];
+  std::uint8_t version;
+  char reserved_version[3];
+  std::int32_t type;
+  void* address;
+  void* manager;
+  std::size_t bytes;
+  std::int32_t placement; // 0 device, 1 host
+  std::uint32_t reserved_placement;
+  char reserved_data[40];
+  char reserved[40];
+};
+static_assert(sizeof(ExecutorTensor) == 712);
+
 struct ModelBytes {
   std::string name;
   std::string bytes;
@@ -105,7 +130,9 @@ struct LoadedGraph {
   PlainOptions options;
   bool compiled = false;
   bool ran = false;
-  void* stream = nullptr; // of the first run
+  bool loaded = false; // by GeSessionLoadGraph
+  PlainOptions load_options;
+  void* stream = nullptr; // of the first run, or of the load
   const void* const_memory = nullptr;
   const void* feature_memory = nullptr;
   const void* fixed_memory = nullptr;
@@ -141,6 +168,11 @@ Status register_allocator(std::uint64_t session, const void* stream,
 Status unregister_allocator(std::uint64_t session, const void* stream);
 Status run_graph(std::uint64_t session, std::uint32_t id, void* stream,
                  const std::vector<Tensor>& inputs, std::vector<Tensor>& outputs);
+Status load_graph(std::uint64_t session, std::uint32_t id, const PlainOptions& options,
+                  void* stream);
+Status execute_graph(std::uint64_t session, std::uint32_t id, void* stream,
+                     const std::vector<ExecutorTensor>& inputs,
+                     std::vector<ExecutorTensor>& outputs);
 bool has_allocator(const void* stream);
 bool is_initialized();
 

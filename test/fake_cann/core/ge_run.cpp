@@ -22,8 +22,9 @@ std::string sizes_text(const std::vector<std::int64_t>& sizes) {
 bool may_be_on_host(const LoadedGraph& graph, std::size_t index, const TensorBody& tensor) {
   if (!graph.model->is_static() && tensor.sizes.size() <= 1)
     return true;
-  const auto found = graph.options.find("ge.exec.hostInputIndexes");
-  std::istringstream indexes(found == graph.options.end() ? "" : found->second);
+  const PlainOptions& options = graph.loaded ? graph.load_options : graph.options;
+  const auto found = options.find("ge.exec.hostInputIndexes");
+  std::istringstream indexes(found == options.end() ? "" : found->second);
   for (std::string text; std::getline(indexes, text, ';');)
     if (text == std::to_string(index))
       return true;
@@ -92,7 +93,8 @@ Status check_arguments(const LoadedGraph& graph, const std::vector<Tensor>& inpu
   return 0;
 }
 
-// "1,0|2,3": output 1 lies in the memory of input 0, output 2 in that of input 3.
+// "1,0|2,3": output 0 lies in the memory of input 1, output 3 in that of input 2. GE's own reader
+// of the option takes the input first.
 Status check_aliases(const LoadedGraph& graph, const std::vector<Tensor>& inputs,
                      const std::vector<Tensor>& outputs) {
   const auto found = graph.options.find("ge.exec.outputReuseInputMemIndexes");
@@ -103,7 +105,7 @@ Status check_aliases(const LoadedGraph& graph, const std::vector<Tensor>& inputs
   std::istringstream pairs(found->second);
   for (std::string pair; std::getline(pairs, pair, '|');) {
     std::size_t output = 0, input = 0;
-    if (std::sscanf(pair.c_str(), "%zu,%zu", &output, &input) != 2 || output >= outputs.size() ||
+    if (std::sscanf(pair.c_str(), "%zu,%zu", &input, &output) != 2 || output >= outputs.size() ||
         input >= inputs.size())
       return ge_breach("ge.exec.outputReuseInputMemIndexes names tensors that are not there");
     if (outputs[output].body->data != inputs[input].body->data)
@@ -261,6 +263,8 @@ Status run_graph(std::uint64_t session, std::uint32_t id, void* handle,
   Stream* stream = find_stream(handle);
   if (graph == nullptr || stream == nullptr)
     return ge_breach("a run of or on something that does not exist");
+  if (graph->loaded)
+    return ge_breach("RunGraphWithStreamAsync of a graph that was loaded");
   if (graph->ran && graph->stream != handle)
     return ge_breach("a run on another stream than before");
   for (const auto& check :
@@ -273,6 +277,87 @@ Status run_graph(std::uint64_t session, std::uint32_t id, void* handle,
   if (outputs.empty() && !graph->model->outputs.empty())
     return run_with_own_outputs(lock, *graph, *stream, views_of(inputs), outputs);
   Task task = run_task(*graph, views_of(inputs), views_of(outputs));
+  if (graph->refreshable())
+    graph->feature_memory = nullptr; // the next run needs to be given some again
+  return static_cast<Status>(submit(lock, *stream, std::move(task)));
+}
+
+// "0,4096,24;2,8192,8": input, address, bytes. They lie there in every run.
+static Status check_frozen(const LoadedGraph& graph, const std::vector<Tensor>& inputs) {
+  const auto found = graph.load_options.find("ge.exec.frozenInputIndexes");
+  std::istringstream entries(found == graph.load_options.end() ? "" : found->second);
+  for (std::string entry; std::getline(entries, entry, ';');) {
+    std::size_t index = 0, address = 0, bytes = 0;
+    if (std::sscanf(entry.c_str(), "%zu,%zu,%zu", &index, &address, &bytes) != 3 ||
+        index >= inputs.size())
+      return ge_breach("ge.exec.frozenInputIndexes is malformed: " + entry);
+    const TensorBody& body = *inputs[index].body;
+    if (reinterpret_cast<std::size_t>(body.data) != address || body.bytes != bytes)
+      return ge_breach("frozen input " + std::to_string(index) + " is not where it was");
+  }
+  return 0;
+}
+
+static std::vector<Tensor> plain_tensors(const std::vector<ExecutorTensor>& given) {
+  std::vector<Tensor> tensors;
+  for (const ExecutorTensor& tensor : given) {
+    auto body = std::make_shared<TensorBody>();
+    body->type = tensor.type;
+    body->format = tensor.storage_format == tensor.origin_format ? tensor.storage_format : -1;
+    body->placement = tensor.placement == 0 ? 1 : 0;
+    body->sizes.assign(tensor.storage.dims, tensor.storage.dims + tensor.storage.rank);
+    body->origin_sizes.assign(tensor.origin.dims, tensor.origin.dims + tensor.origin.rank);
+    body->data = static_cast<std::uint8_t*>(tensor.address);
+    body->bytes = tensor.bytes;
+    tensors.push_back({std::move(body)});
+  }
+  return tensors;
+}
+
+Status load_graph(std::uint64_t session, std::uint32_t id, const PlainOptions& options,
+                  void* handle) {
+  const Lock lock = locked();
+  if (const Status injected = ge_enter("GeSessionLoadGraph"))
+    return injected;
+  LoadedGraph* graph = find_graph(session, id);
+  if (graph == nullptr || find_stream(handle) == nullptr || !graph->compiled)
+    return ge_breach("GeSessionLoadGraph before CompileGraph, or on something that is no stream");
+  if (graph->loaded || graph->ran)
+    return ge_breach("GeSessionLoadGraph a second time, or after a run");
+  for (const auto& [key, value] : options) {
+    if (key != "ge.exec.frozenInputIndexes" && key != "ge.exec.hostInputIndexes")
+      return ge_breach("GeSessionLoadGraph does not take the option '" + key + "'");
+    ge_state().options.push_back("load " + std::to_string(id) + ": " + key + "=" + value);
+  }
+  graph->loaded = true;
+  graph->load_options = options;
+  graph->stream = handle;
+  return 0;
+}
+
+Status execute_graph(std::uint64_t session, std::uint32_t id, void* handle,
+                     const std::vector<ExecutorTensor>& inputs,
+                     std::vector<ExecutorTensor>& outputs) {
+  Lock lock = locked();
+  if (const Status injected = ge_enter("GeSessionExecuteGraphWithStreamAsync"))
+    return injected;
+  if (const int wrong = enter_device("aclrtGetDevice of RunGraph"))
+    return ge_breach("a run on a thread without a device (" + std::to_string(wrong) + ")");
+  LoadedGraph* graph = find_graph(session, id);
+  Stream* stream = find_stream(handle);
+  if (graph == nullptr || stream == nullptr || !graph->loaded || graph->stream != handle)
+    return ge_breach("GeSessionExecuteGraphWithStreamAsync before GeSessionLoadGraph, or on "
+                     "another stream");
+  if (outputs.size() != graph->model->outputs.size())
+    return ge_breach("an execution without memory for its outputs");
+  const std::vector<Tensor> given = plain_tensors(inputs), results = plain_tensors(outputs);
+  for (const auto& check :
+       {check_arguments(*graph, given, results), check_aliases(*graph, given, results),
+        check_frozen(*graph, given), check_graph_memory(*graph, handle)})
+    if (check != 0)
+      return check;
+  graph->ran = true;
+  Task task = run_task(*graph, views_of(given), views_of(results));
   if (graph->refreshable())
     graph->feature_memory = nullptr; // the next run needs to be given some again
   return static_cast<Status>(submit(lock, *stream, std::move(task)));

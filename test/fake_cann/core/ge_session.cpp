@@ -133,6 +133,20 @@ Status session_run(Session* self, std::uint32_t id, void* stream, const std::vec
   return run_graph(self->id, id, stream, inputs, outputs);
 }
 
+Status c_load(Session& self, std::uint32_t id, const Options& options, void* stream)
+    FAKE_SYMBOL("GeSessionLoadGraph");
+Status c_load(Session& self, std::uint32_t id, const Options& options, void* stream) {
+  return load_graph(self.id, id, plain(options), stream);
+}
+
+Status c_execute(Session& self, std::uint32_t id, void* stream,
+                 const std::vector<ExecutorTensor>& inputs, std::vector<ExecutorTensor>& outputs)
+    FAKE_SYMBOL("GeSessionExecuteGraphWithStreamAsync");
+Status c_execute(Session& self, std::uint32_t id, void* stream,
+                 const std::vector<ExecutorTensor>& inputs, std::vector<ExecutorTensor>& outputs) {
+  return execute_graph(self.id, id, stream, inputs, outputs);
+}
+
 // ---------------------------------------------------------------- summary
 
 bool summary_is_static(const Summary* self) FAKE_SYMBOL("_ZNK2ge20CompiledGraphSummary8IsStaticEv");

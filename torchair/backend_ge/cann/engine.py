@@ -31,6 +31,9 @@ class CannExecutable:
         signature: how it is called.
         is_static: whether GE compiled it for fixed shapes; None when it does so at the first run.
         route: the interface of GE that is used, ``wrapper`` or ``session``.
+
+    Args:
+        frozen: inputs that GE binds at the first run, where it can.
     """
 
     def __init__(
@@ -39,10 +42,13 @@ class CannExecutable:
         graph: _native.CannGraph,
         signature: Signature,
         npu: Any | None,
+        frozen: Sequence[int] = (),
     ) -> None:
         self._engine = engine
         self._graph = graph
         self._npu = npu
+        self._may_freeze = frozen
+        self._frozen: dict[int, int] | None = None  # address of each at the first run
         self._held: deque[list[torch.Tensor]] = deque(maxlen=_MOST_QUEUED_RUNS)
         self.signature = signature
         self.is_static = graph.is_static
@@ -114,12 +120,36 @@ class CannExecutable:
         places = [tensors.view(t, p) for t, p in zip(results, self.signature.outputs, strict=False)]
         allocate, free = npu.npu.caching_allocator_alloc, npu.npu.caching_allocator_delete
         made = self._engine.run(
-            self._graph, stream, lambda size, s: allocate(size, stream=s), free, views, places
+            self._graph,
+            stream,
+            lambda size, s: allocate(size, stream=s),
+            free,
+            views,
+            places,
+            self._freeze(inputs, given),
         )
         self._check_count(made)
         if not results:
             results = [self._take(output, i, stream) for i, output in enumerate(made)]
         return self._finish_on_npu(inputs, given, results)
+
+    def _freeze(self, inputs: Sequence[Any], given: Sequence[torch.Tensor]) -> list[int]:
+        """The frozen inputs: those that GE is given as they are. It uses them where they lay at the
+        first run, whatever it is given later."""
+        if self._frozen is None:
+            dense = (i for i in self._may_freeze if given[i].data_ptr() == inputs[i].data_ptr())
+            self._frozen = {index: given[index].data_ptr() for index in dense}
+        for index, address in self._frozen.items():
+            if given[index].data_ptr() != address:
+                raise EngineError(
+                    f"the frozen parameter '{self.signature.inputs[index].name}' has moved since "
+                    "the first run",
+                    expected=f"address {address:#x}",
+                    found=f"address {given[index].data_ptr():#x}",
+                    hint="change parameters in place, or set "
+                    "config.experimental_config.frozen_parameter = False",
+                )
+        return list(self._frozen)
 
     def _outputs_on_npu(self, given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Memory for every output; that of an alias is the input's."""
@@ -188,7 +218,8 @@ class CannEngine:
 
         Args:
             graph_def: GE graph, as ``ModelDef`` or its bytes.
-            options: ``ge.options``: the pair that ``CompilerConfig.as_dict`` returns.
+            options: ``ge.options``: the pair that ``CompilerConfig.as_dict`` returns;
+                ``ge.frozen``: inputs, by index of their Data, that never move.
 
         Raises:
             EngineError: CANN is not here, lacks a function, or refused the graph.
@@ -208,19 +239,28 @@ class CannEngine:
         engine = process.engine(started, device, owned=npu is None, dump_config=chosen.dump_file())
         gives_outputs = engine.route == "session" and signature.is_static
 
+        is_loaded = gives_outputs and engine.loads
+
         def compile_graph(gives_outputs: bool) -> _native.CannGraph:
-            made = graph_options(chosen, signature, settings, gives_outputs=gives_outputs)
+            made = graph_options(
+                chosen,
+                signature,
+                settings,
+                gives_outputs=gives_outputs,
+                is_loaded=gives_outputs and is_loaded,
+            )
             return engine.compile(data, list(made.items()))
 
         try:
             graph = compile_graph(gives_outputs)
             if gives_outputs and not graph.is_static:
                 # GE decided for dynamic shapes after all: then it makes the outputs itself.
-                graph = compile_graph(gives_outputs=False)
+                graph, is_loaded = compile_graph(gives_outputs=False), False
         except RuntimeError as error:
             text = process.error_text(error)
             raise EngineError(f"GE did not compile the graph: {text}") from error
-        return CannExecutable(engine, graph, signature, npu)
+        frozen = (options or {}).get("ge.frozen", ()) if is_loaded else ()
+        return CannExecutable(engine, graph, signature, npu, frozen)
 
 
 def _parse(data: bytes) -> proto.ModelDef:

@@ -80,7 +80,12 @@ def session_options(process: Mapping[str, str], device: int) -> dict[str, str]:
 
 
 def graph_options(
-    options: GeOptions, signature: Signature, torch: TorchSettings, *, gives_outputs: bool
+    options: GeOptions,
+    signature: Signature,
+    torch: TorchSettings,
+    *,
+    gives_outputs: bool,
+    is_loaded: bool,
 ) -> dict[str, str]:
     """Options of a graph.
 
@@ -90,13 +95,14 @@ def graph_options(
         torch: settings of torch.
         gives_outputs: every run passes memory for the outputs; those that are the new value of an
             input then lie in the input's memory.
+        is_loaded: GE learns of inputs on the host when the graph is loaded.
     """
     made = {**_GRAPH_DEFAULTS, **_deterministic(torch), **_ge_only(options.local)}
     made["ge.exec.allTensorNotEmpty"] = "0" if _may_be_empty(signature) else "1"
     if gives_outputs:
         made.update(_reuse_options(signature))
     host = [str(i) for i, port in enumerate(signature.inputs) if port.on_host]
-    if host and signature.is_static:
+    if host and signature.is_static and not is_loaded:
         made["ge.exec.hostInputIndexes"] = ";".join(host)
     return made
 
@@ -117,7 +123,7 @@ def _reuse_options(signature: Signature) -> dict[str, str]:
     if own:
         made["ge.exec.outputReuseMemIndexes"] = ",".join(own)
     if signature.aliases:
-        pairs = [f"{output},{index}" for output, index in signature.aliases]
+        pairs = [f"{index},{output}" for output, index in signature.aliases]  # input first
         made["ge.exec.outputReuseInputMemIndexes"] = "|".join(pairs)
     return made
 
