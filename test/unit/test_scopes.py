@@ -186,6 +186,10 @@ def test_print_shortens_and_finds_a_free_placeholder(capfd: pytest.CaptureFixtur
         (lambda x: ops.wait([x, 1]), ValueError),
         (lambda x: scope.op_never_timeout(1), TypeError),
         (lambda x: ops.npu_create_tagged_event(""), ValueError),
+        (lambda x: ops.wait(x), ValueError),
+        (lambda x: ops.npu_tagged_event_record("tag"), TypeError),
+        (lambda x: ops.npu_tagged_event_wait("tag"), TypeError),
+        (lambda x: scope.npu_wait_tensor(x, 3), TypeError),
     ],
 )
 def test_wrong_arguments(call: Callable[[Tensor], Any], error: type[Exception]) -> None:
@@ -218,9 +222,20 @@ def too_many_cores(x: Tensor) -> Tensor:
         return x + 1
 
 
+def in_super_kernel(options: str) -> Callable[[Tensor], Tensor]:
+    def function(x: Tensor) -> Tensor:
+        with scope.super_kernel("sk", options):
+            return x + 1
+
+    return function
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
+        (in_super_kernel("fast"), "is not key=value"),
+        (in_super_kernel("strict-scope-check=maybe"), "does not take this value"),
+        (in_super_kernel("stream-fusion=1:strem-fusion=1"), "unknown super kernel option"),
         (unknown_tag, "a wait without record"),
         (left_open, "never left"),
         (left_twice, "never entered"),
@@ -236,6 +251,20 @@ def test_misuse_is_refused_with_the_users_line(
     with pytest.raises(TorchairError, match=words) as caught:
         compiled(torch.ones(2))
     assert __file__ in str(caught.value)
+
+
+def test_a_scope_cut_by_a_graph_break_is_refused_with_the_users_line() -> None:
+    def cut(x: Tensor) -> Tensor:
+        with scope.npu_stream_switch("side"):
+            x = x + 1
+            torch._dynamo.graph_break()
+            return x * 2
+
+    torch._dynamo.reset()
+    compiled = torch.compile(cut, backend=torchair.get_npu_backend())
+    with pytest.raises(TorchairError, match="entered and never left") as caught:
+        compiled(torch.ones(2))
+    assert f"{__file__}:{cut.__code__.co_firstlineno + 1}" in str(caught.value)
 
 
 def test_scopes_do_not_break_the_graph() -> None:

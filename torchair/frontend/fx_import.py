@@ -3,6 +3,8 @@ it."""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import math
 import operator
 import re
@@ -438,12 +440,26 @@ def _trace_location(trace: str | None) -> Attribute:
     found = _traces.get(trace)
     if found is None:
         frames = _FRAME.findall(trace)
-        own = [frame for frame in frames if not frame[0].startswith(_NOT_THE_USERS)] or frames
+        own = [frame for frame in frames if not frame[0].startswith(_NOT_THE_USERS)]
+        if frames and not own:
+            return _running_line() or file_location(frames[-1][0], int(frames[-1][1]))
         found = file_location(own[-1][0], int(own[-1][1])) if own else UNKNOWN_LOCATION
         if len(_traces) > 100_000:
             _traces.clear()
         _traces[trace] = found
     return found
+
+
+def _running_line() -> Attribute | None:
+    """The line of the user's that is running now. A scope that a graph break cuts in two is
+    compiled while that line runs, as a graph without any line of the user's."""
+    frame = inspect.currentframe()
+    skipped = (_NOT_THE_USERS[0], str(Path(__file__).parents[1]) + "/", contextlib.__file__, "<")
+    while frame is not None and frame.f_code.co_filename.startswith(skipped):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    return file_location(frame.f_code.co_filename, frame.f_lineno)
 
 
 def source_line(node: Node) -> str | None:

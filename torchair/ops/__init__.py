@@ -37,8 +37,10 @@ def wait(tensors: list[torch.Tensor]) -> None:
         tensors: results of ``record``, or tensors computed on any stream.
 
     Raises:
-        ValueError: an empty list, or something that is not a tensor.
+        ValueError: no list, an empty one, or something in it that is not a tensor.
     """
+    if isinstance(tensors, torch.Tensor):
+        raise ValueError("wait takes a list of tensors and events, got one: write wait([event])")
     if not tensors:
         raise ValueError("wait needs at least one tensor or event, got none")
     for item in tensors:
@@ -66,13 +68,28 @@ def npu_create_tagged_event(tag: str) -> TaggedEvent:
 
 
 def npu_tagged_event_record(event: TaggedEvent) -> None:
-    """Records the event here: everything before this call on its stream is over."""
+    """Records the event here: everything before this call on its stream is over.
+
+    Raises:
+        TypeError: `event` is not from ``npu_create_tagged_event``.
+    """
+    _check_event(event)
     torch.ops.air.tagged_event_record(event.tag)
 
 
 def npu_tagged_event_wait(event: TaggedEvent) -> None:
-    """Holds back what follows on this stream until the event, recorded earlier, has happened."""
+    """Holds back what follows on this stream until the event, recorded earlier, has happened.
+
+    Raises:
+        TypeError: `event` is not from ``npu_create_tagged_event``.
+    """
+    _check_event(event)
     torch.ops.air.tagged_event_wait(event.tag)
+
+
+def _check_event(event: object) -> None:
+    if not isinstance(event, TaggedEvent):
+        raise TypeError(f"an event of npu_create_tagged_event is needed, got {event!r}")
 
 
 def npu_record_tagged_stream(input: torch.Tensor, tagged_stream: str) -> None:

@@ -76,8 +76,13 @@ def npu_wait_tensor(
     Args:
         self: any tensor.
         dependency: a tensor of any shape and dtype, computed on any stream, or several.
+
+    Raises:
+        TypeError: one of them is not a tensor.
     """
     for item in dependency if isinstance(dependency, list | tuple) else (dependency,):
+        if not isinstance(item, torch.Tensor):
+            raise TypeError(f"npu_wait_tensor waits for tensors, got {type(item).__name__}")
         self = torch.ops.air.wait_tensor(self, item)
     return self
 
@@ -87,7 +92,9 @@ def super_kernel(scope: str, options: str = "") -> Scope:
 
     Args:
         scope: name of the super kernel; empty excludes what stands inside from an outer one.
-        options: GE's options, ``key=value`` separated by colons.
+        options: GE's options, ``key=value`` separated by colons, e.g.
+            ``"stream-fusion=1:strict-scope-check=abort"``. Keys that this version does not know
+            are handed on.
     """
     return Scope(["_super_kernel_scope", "_super_kernel_options"], [scope or "", options])
 

@@ -18,6 +18,7 @@ Modules of aten operations carry the names on the left, ge modules (and GE graph
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -191,6 +192,48 @@ def _name(key: str, value: str) -> Attribute:
     return interned.string(value)
 
 
+SUPER_KERNEL_KEYS: Final[Mapping[str, frozenset[str] | None]] = {
+    "feed-sync-all": None,
+    "stream-fusion": None,
+    "strict-scope-check": frozenset(("bypass", "abort")),
+    "dcci-before-kernel-start": None,
+    "dcci-after-kernel-end": None,
+    "dcci-disable-on-kernel": None,
+    "debug-aic-num": None,
+    "debug-aiv-num": None,
+}
+"""Known options of super kernels, with their values where these are few."""
+
+
+def _super_kernel_options(key: str, value: str) -> Attribute:
+    for item in value.split(":") if value else ():
+        name, equals, chosen = item.partition("=")
+        if not (name and equals and chosen):
+            raise ConversionError(
+                "an option of a super kernel is not key=value",
+                expected="key=value, separated by colons",
+                found=repr(value),
+            )
+        _check_super_kernel_option(name, chosen)
+    return interned.string(value)
+
+
+def _check_super_kernel_option(name: str, chosen: str) -> None:
+    """Wrong values and misspelt names are refused; names that nothing is like may be new in GE."""
+    values = SUPER_KERNEL_KEYS.get(name)
+    if values is not None and chosen not in values:
+        raise ConversionError(
+            f"super kernel option '{name}' does not take this value",
+            expected=" or ".join(sorted(values)),
+            found=repr(chosen),
+        )
+    close = difflib.get_close_matches(name, SUPER_KERNEL_KEYS, n=1, cutoff=0.85)
+    if close and close[0] != name:
+        raise ConversionError(
+            f"unknown super kernel option '{name}'", expected=f"'{close[0]}' is alike"
+        )
+
+
 MAX_CORES: Final = 1024
 """Above every device; the device's own count is checked against its limits."""
 _READERS: Final[Mapping[str, Callable[[str, str], Attribute]]] = {
@@ -200,5 +243,6 @@ _READERS: Final[Mapping[str, Callable[[str, str], Attribute]]] = {
     AICORE: _number(1, MAX_CORES),
     VECTORCORE: _number(0, MAX_CORES),
     NEVER_TIMEOUT: _truth,
+    SUPER_KERNEL_OPTIONS: _super_kernel_options,
     DUMP: _presence,
 }
