@@ -11,6 +11,7 @@ from xdsl.ir import Attribute, SSAValue
 from torchair.ir import interned
 from torchair.ir.graph_pattern import ANY, Match, call, one_of, rewrites, static, value
 from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.passes.canonicalize.permutations import order_of
 from torchair.passes.fusion_forms import (
     HALVES,
     add,
@@ -20,6 +21,7 @@ from torchair.passes.fusion_forms import (
     is_last_dim,
     maybe_cast,
     mul,
+    permuted,
     scalar,
     shape_of,
     sizes_of,
@@ -29,10 +31,7 @@ from torchair.passes.rewrite_pass import PatternPass
 _SDPA = "aten._scaled_dot_product_flash_attention_for_cpu"
 
 _FACTOR, _DIVISOR = static("factor"), static("divisor")
-_KEYS = one_of(
-    call("aten.transpose.int", value("key"), static("dim0"), static("dim1")),
-    call("aten.permute", value("key"), static("order")),
-)
+_KEYS = permuted(value("key"))
 _PRODUCTS = call("aten.matmul", value("query"), _KEYS)
 _SCALED = one_of(
     mul(_PRODUCTS, _FACTOR),
@@ -54,7 +53,7 @@ _ATTENTION = call("aten.matmul", maybe_cast(_WEIGHTS), value("value"))
 def _is_attention(match: Match) -> bool:
     """Whether types and shapes are those of attention over ``[batch, heads, rows, size]``."""
     query, key, val = match["query"], match["key"], match["value"]
-    root = match.root.results[0]
+    root, swaps = match.root.results[0], match.operation(_KEYS)
     sizes = [sizes_of(v) for v in (query, key, val, root)]
     if any(s is None or len(s) != 4 for s in sizes) or element_of(query) not in HALVES:
         return False
@@ -66,17 +65,11 @@ def _is_attention(match: Match) -> bool:
         and k[2:] == [v[2], q[3]]
         and out == [*q[:3], v[3]]
         and v[3] == q[3]
-        and _swaps_last_two(match)
+        and swaps is not None
+        and order_of(swaps) == [0, 1, 3, 2]
         and is_last_dim(match["dim"], query)
         and _is_fitting_mask(match, query)
     )
-
-
-def _swaps_last_two(match: Match) -> bool:
-    order = match.get("order")
-    if order is not None:
-        return [dim % 4 for dim in order] == [0, 1, 3, 2]
-    return {match["dim0"] % 4, match["dim1"] % 4} == {2, 3}
 
 
 def _is_fitting_mask(match: Match, query: SSAValue) -> bool:

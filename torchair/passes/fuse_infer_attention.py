@@ -6,19 +6,21 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.aten import lookup
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import ANY, Call, Hole, Match, call, one_of, rewrites, shared, value
 from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.passes.canonicalize.permutations import order_of
 from torchair.passes.fusion_forms import (
     HALVES,
     VIEWS,
     Size,
     create,
     element_of,
+    permuted,
     scalar,
     sizes_of,
     type_with_sizes,
@@ -26,6 +28,7 @@ from torchair.passes.fusion_forms import (
 from torchair.passes.rewrite_pass import PatternPass
 
 _FUSED = "npu.npu_fused_infer_attention_score"
+_SWAP = [0, 2, 1, 3]
 _TRIANGLE = 2048
 """Side of the mask that ``sparse_mode`` 2 (causal from the upper left) wants."""
 _CAUSAL = 2
@@ -68,11 +71,21 @@ _ATTENTION = call(
 )
 
 
+_SWAPPED = permuted(_ATTENTION)
+"""Heads next to what they hold again, as the projection of the result wants them."""
+
+
+def _attention(match: Match) -> CallOp:
+    attention = match.operation(_ATTENTION)
+    assert attention is not None, "all patterns have it"
+    return attention
+
+
 def _is_inference(match: Match) -> bool:
     """Whether nobody reads the statistics, and the operator takes types, sizes and mask."""
     values = [match[name] for name in ("query", "key", "value")]
     query, key, val = (sizes_of(v) for v in values)
-    root = match.root
+    root = _attention(match)
     return (
         root.results[1].first_use is None
         and element_of(values[0]) in HALVES
@@ -140,61 +153,77 @@ def _scale(match: Match) -> float | None:
     return float(given) if isinstance(given, int | float) else None
 
 
-@rewrites(_ATTENTION, where=_is_inference)
-def fuse_inference(match: Match, rewriter: Rewriter) -> None:
-    root = match.root
-    query, key = (sizes_of(match[name]) or [] for name in ("query", "key"))
-    values = [match[name] for name in ("query", "key", "value")]
-    swapped = [_swapped(v, root) for v in values]
-    layout = "BNSD"
-    if None not in swapped:
-        values, layout = swapped, "BSND"
-    elif _rows(query) > 1 and all(_is_swap(use.operation, root) for use in root.results[0].uses):
+def _is_swapped_inference(match: Match) -> bool:
+    return order_of(match.root) == _SWAP and _is_inference(match)
+
+
+@rewrites(_SWAPPED, where=_is_swapped_inference)
+def fuse_swapped_inference(match: Match, rewriter: Rewriter) -> None:
+    """Attention whose result alone is swapped: the operator writes it so, where it can."""
+    root, attention = match.root, _attention(match)
+    values, layout = _inputs(match)
+    if layout == "BNSD" and _rows(sizes_of(match["query"]) or []) > 1:
         layout = "BNSD_BSND"
-    named = dict(zip(("query", "key", "value"), values, strict=True))
-    named |= {"num_heads": query[1], "num_key_value_heads": key[1], "input_layout": layout}
-    named |= {"scale": _scale(match), **_masks(match, rewriter)}
-    _replace(root, layout, named, rewriter)
+    type_ = attention.results[0].type if layout == "BNSD" else root.results[0].type
+    fused = _create(values, layout, type_, match, rewriter)
+    if layout == "BNSD":
+        types = [root.results[0].type]
+        fused = create(rewriter, "aten.transpose.int", [fused, 1, 2], types, root).results[0]
+    rewriter.replace(root, [fused])
 
 
-def _swapped(source: Any, root: CallOp) -> SSAValue | None:
-    """What a value is with heads and tokens swapped, in the same place as the root."""
-    owner = source.owner
-    return owner.operands[0] if _is_swap(owner, root) else None
+def _is_inference_as_it_is(match: Match) -> bool:
+    """Whether no single swap follows, which the other pattern takes along."""
+    result = match.root.results[0]
+    use = result.first_use
+    is_swapped = result.has_one_use() and use is not None and _is_swap(use.operation, match.root)
+    return not is_swapped and _is_inference(match)
+
+
+@rewrites(_ATTENTION, where=_is_inference_as_it_is)
+def fuse_inference(match: Match, rewriter: Rewriter) -> None:
+    result = match.root.results[0]
+    values, layout = _inputs(match)
+    if layout == "BNSD":
+        fused = _create(values, layout, result.type, match, rewriter)
+    else:
+        swapped = _create(values, layout, _swapped_type(result), match, rewriter)
+        types = [result.type]
+        fused = create(rewriter, "aten.transpose.int", [swapped, 1, 2], types, match.root)
+        fused = fused.results[0]
+    rewriter.replace(match.root, [fused, None])
+
+
+def _inputs(match: Match) -> tuple[list[SSAValue], str]:
+    """Query, key and value, and their layout: as they were before all were swapped."""
+    values: list[SSAValue] = [match[name] for name in ("query", "key", "value")]
+    owners = [v.owner for v in values]
+    if all(_is_swap(owner, match.root) for owner in owners):
+        return [owner.operands[0] for owner in owners if isinstance(owner, CallOp)], "BSND"
+    return values, "BNSD"
 
 
 def _is_swap(op: Any, root: CallOp) -> bool:
-    """Whether an operation swaps the heads and the tokens of a tensor of four dimensions."""
-    if not isinstance(op, CallOp) or op.attributes != root.attributes:
-        return False
-    if op.name == "aten.permute":
-        return [dim % 4 for dim in op.argument("dims")] == [0, 2, 1, 3]
-    if op.name != "aten.transpose.int":
-        return False
-    return {op.argument("dim0") % 4, op.argument("dim1") % 4} == {1, 2}
+    """Whether an operation swaps the heads and the tokens, in the place of the root."""
+    return isinstance(op, CallOp) and op.attributes == root.attributes and order_of(op) == _SWAP
 
 
-def _replace(root: CallOp, layout: str, named: dict[str, Any], rewriter: Rewriter) -> None:
-    """Put the fused call in the place of the root, and of swaps of its result where it swaps."""
-    result = root.results[0]
-    type_ = result.type if layout == "BNSD" else _swapped_type(result)
+def _create(
+    values: list[SSAValue], layout: str, type_: Attribute, match: Match, rewriter: Rewriter
+) -> SSAValue:
+    """The fused call in front of the root."""
+    query, key = (sizes_of(match[name]) or [] for name in ("query", "key"))
+    named: dict[str, Any] = dict(zip(("query", "key", "value"), values, strict=True))
+    named |= {"num_heads": query[1], "num_key_value_heads": key[1], "input_layout": layout}
+    named |= {"scale": _scale(match), **_masks(match, rewriter)}
     cls = lookup(_FUSED)
     assert cls is not None, _FUSED
     arguments = [named.get(p.name, p.default) for p in cls.schema.parameters]
     empty = interned.tensor([0], interned.f32)
-    attention: SSAValue = rewriter.create(cls, arguments, [type_, empty], root).results[0]
-    if layout != "BNSD":
-        for user in dict.fromkeys(use.operation for use in result.uses):
-            if _is_swap(user, root):
-                assert isinstance(user, CallOp)
-                rewriter.replace(user, [attention])
-        if result.first_use is not None:
-            swap = create(rewriter, "aten.transpose.int", [attention, 1, 2], [result.type], root)
-            attention = swap.results[0]
-    rewriter.replace(root, [attention if result.first_use is not None else None, None])
+    return rewriter.create(cls, arguments, [type_, empty], match.root).results[0]
 
 
-def _swapped_type(source: SSAValue) -> Any:
+def _swapped_type(source: SSAValue) -> Attribute:
     sizes = sizes_of(source)
     assert sizes is not None, "checked when it matched"
     return type_with_sizes(source.type, [sizes[0], sizes[2], sizes[1], sizes[3]])
@@ -273,4 +302,7 @@ class FuseInferAttentionPass(PatternPass):
 
     name = "fuse-infer-attention"
     numeric_class: ClassVar[str] = "approximates"
-    patterns: ClassVar[tuple[Pattern, ...]] = (fuse_inference,)
+    patterns: ClassVar[tuple[Pattern, ...]] = (
+        fuse_swapped_inference,
+        fuse_inference,
+    )

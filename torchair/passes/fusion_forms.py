@@ -14,6 +14,7 @@ from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import ANY, Call, Node, OneOf, call, one_of, shared
 from torchair.ir.rewrite import Rewriter
 from torchair.passes.canonicalize.casts import CASTS
+from torchair.passes.canonicalize.permutations import PERMUTATIONS
 
 SPLITS = ("aten.split.Tensor", "aten.split", "aten.split_with_sizes", "aten.chunk")
 VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
@@ -51,6 +52,11 @@ def scalar(number: float) -> Call:
     """A tensor without dimensions that holds a number; it may have other users."""
     names = ("dtype", "layout", "device", "pin_memory")
     return shared(Call(("aten.scalar_tensor",), (number,), dict.fromkeys(names, ANY)))
+
+
+def permuted(operand: Any) -> Call:
+    """Dimensions in another order; ``order_of`` says which."""
+    return Call(PERMUTATIONS, (operand,), dict.fromkeys(("dim0", "dim1", "dims"), ANY))
 
 
 def square(operand: Any) -> OneOf:

@@ -9,12 +9,12 @@ from xdsl.ir import SSAValue
 from torchair.dialects.aten import lookup
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
-from torchair.passes.canonicalize.types import has_same_type, rank_of
+from torchair.passes.canonicalize.permutations import PERMUTATIONS, order_of
+from torchair.passes.canonicalize.types import has_same_type
 
 _VIEWS = ("aten.view", "aten._unsafe_view")
-_ROW_MAJOR = (*_VIEWS, "aten.unsqueeze", "aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims")
+ROW_MAJOR = (*_VIEWS, "aten.unsqueeze", "aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims")
 """Operators that give the same elements in the same order another shape, without a copy."""
-_PERMUTATIONS = ("aten.permute", "aten.transpose.int", "aten.t")
 _CHAIN_LIMIT = 16
 
 
@@ -28,44 +28,44 @@ def rename_unsafe_view(op: CallOp, rewriter: Rewriter) -> None:
     _replace(op, "aten.view", op.arguments(), rewriter)
 
 
-@pattern(*_ROW_MAJOR, "aten.reshape", "aten.view.dtype", "aten.expand")
+@pattern(*ROW_MAJOR, "aten.reshape", "aten.view.dtype", "aten.expand")
 def drop_view_to_same_type(op: CallOp, rewriter: Rewriter) -> None:
     if has_same_type(op.results[0], op.operands[0]):
         rewriter.replace(op, [op.operands[0]])
 
 
-@pattern(*_ROW_MAJOR)
+@pattern(*ROW_MAJOR)
 def cancel_views(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *_ROW_MAJOR)
+    inner = defining_op(op.operands[0], *ROW_MAJOR)
     for _ in range(_CHAIN_LIMIT):
         if inner is None:
             return
         if has_same_type(inner.operands[0], op.results[0]):
             rewriter.replace(op, [inner.operands[0]])
             return
-        inner = defining_op(inner.operands[0], *_ROW_MAJOR)
+        inner = defining_op(inner.operands[0], *ROW_MAJOR)
 
 
 @pattern("aten.view")
 def merge_views(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *_ROW_MAJOR)
+    inner = defining_op(op.operands[0], *ROW_MAJOR)
     if inner is not None:
         _replace(op, op.name, [inner.operands[0], op.argument("size")], rewriter)
 
 
-@pattern(*_PERMUTATIONS)
+@pattern(*PERMUTATIONS)
 def drop_identity_permutation(op: CallOp, rewriter: Rewriter) -> None:
-    order = _order(op)
+    order = order_of(op)
     if order is not None and order == sorted(order):
         rewriter.replace(op, [op.operands[0]])
 
 
-@pattern(*_PERMUTATIONS)
+@pattern(*PERMUTATIONS)
 def merge_permutations(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *_PERMUTATIONS)
+    inner = defining_op(op.operands[0], *PERMUTATIONS)
     if inner is None:
         return
-    outer_order, inner_order = _order(op), _order(inner)
+    outer_order, inner_order = order_of(op), order_of(inner)
     if outer_order is None or inner_order is None:
         return
     order = [inner_order[dim] for dim in outer_order]
@@ -94,22 +94,6 @@ def drop_whole_slice(op: CallOp, rewriter: Rewriter) -> None:
 def drop_split_into_one(op: CallOp, rewriter: Rewriter) -> None:
     if len(op.results) == 1 and has_same_type(op.results[0], op.operands[0]):
         rewriter.replace(op, [op.operands[0]])
-
-
-def _order(op: CallOp) -> list[int] | None:
-    """The permutation that an operator applies, as in ``permute``."""
-    rank = rank_of(op.operands[0])
-    if rank is None:
-        return None
-    if op.name == "aten.permute":
-        return [dim % rank for dim in op.argument("dims")]
-    order = list(range(rank))
-    if op.name == "aten.t":
-        return order[::-1]
-    if rank > 0:
-        first, second = op.argument("dim0") % rank, op.argument("dim1") % rank
-        order[first], order[second] = order[second], order[first]
-    return order
 
 
 def _replace(op: CallOp, name: str, values: Sequence[object], rewriter: Rewriter) -> None:
