@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from models import Llama
 import torchair
 from torchair.backend_ge.cann import process
 from torchair.backend_ge.cann.engine import CannEngine
+from torchair.config import ge_keys
 from torchair.errors import ArtifactError, ConfigError, EngineError
 from torchair.frontend.compile import parameter_indices
+from torchair.inference import set_dim_gears
 from torchair.ir.text import parse_module
 from torchair.tools.context import make_context
 
@@ -269,11 +272,13 @@ def test_threads_compile_and_run_at_once(fake: FakeCann) -> None:
 # ---------------------------------------------------------------- options and refusals
 
 
-def test_every_ge_option_arrives(fake: FakeCann, tmp_path: Any) -> None:
-    switches = tmp_path / "switches.json"
+def option_values(folder: Path) -> dict[str, object]:
+    """A value other than the default for every option that has a key of GE."""
+    switches = folder / "switches.json"
     switches.write_text("{}")
-    config = torchair.CompilerConfig()
-    for path, value in {
+    return {
+        "experimental_config.memory_efficiency": True,
+        "experimental_config.jit_compile": "auto",
         "experimental_config.topology_sorting_strategy": "BFS",
         "experimental_config.static_model_ops_lower_limit": 3,
         "experimental_config.tiling_schedule_optimize": True,
@@ -287,23 +292,54 @@ def test_every_ge_option_arrives(fake: FakeCann, tmp_path: Any) -> None:
         "ge_config.optimization_switch": "Pass1:on",
         "fusion_config.fusion_switch_file": str(switches),
         "dump_config.enable_dump": True,
-        "dump_config.dump_path": str(tmp_path),
+        "dump_config.dump_path": str(folder),
         "dump_config.dump_mode": "input",
         "dump_config.quant_dumpable": True,
         "dump_config.dump_step": "0|2",
         "dump_config.dump_layer": "Relu",
         "dump_config.dump_data": "stats",
-    }.items():
+    }
+
+
+def test_every_option_with_a_key_of_ge_is_tried(tmp_path: Path) -> None:
+    keys = (*ge_keys.LOCAL_KEYS, *ge_keys.GLOBAL_KEYS)
+    assert {key.path for key in keys if key.name.startswith("ge.")} == set(option_values(tmp_path))
+
+
+def test_every_ge_option_arrives(fake: FakeCann, tmp_path: Path) -> None:
+    config = torchair.CompilerConfig()
+    for path, value in option_values(tmp_path).items():
         config.set_option(path, value)
     local, process_wide = config.ge_options()
     compile_text(unary_graph(), **{"ge.options": config.as_dict()})
     given = fake.lines("options")
-    assert len(local) >= 4 and len(process_wide) >= 10
     for key, value in local.items():
         assert f"graph 0: {key}={value}" in given
     for key, value in process_wide.items():
         assert f"process: {key}={value}" in given and f"session: {key}={value}" in given
+    assert len(local) + len(process_wide) == len(option_values(tmp_path))
     assert "process: ge.exec.deviceId=0" in given and "session: ge.session_device_id=0" in given
+
+
+@pytest.mark.parametrize("policy", ["zip", "product"])
+def test_gears_arrive(fake: FakeCann, policy: str) -> None:
+    def f(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x).sum(0) + y.sum(0)
+
+    g = compiled(f, dynamic=True, inference_config__dynamic_gears_merge_policy=policy)
+    x, y = torch.randn(2, 3), torch.randn(8, 3)
+    set_dim_gears(x, {0: [2, 4]})
+    set_dim_gears(y, {0: [8, 16]})
+    assert_same(g(x, y), f(x, y))
+    x, y = torch.randn(4, 3), torch.randn(16, 3)
+    assert_same(g(x, y), f(x, y))
+    given = fake.lines("options")
+    sizes = "2,8;4,16" if policy == "zip" else "2,8;2,16;4,8;4,16"
+    assert f"graph 0: ge.dynamicDims={sizes}" in given
+    assert "graph 0: ge.dynamicNodeType=1" in given
+    (shapes,) = [line for line in given if "ge.inputShape" in line]
+    assert [entry.split(":")[-1] for entry in shapes.split(";")] == ["-1,3", "-1,3"]
+    assert fake.count("Session.AddGraph") == 1
 
 
 def test_dump_configuration_of_acl(fake: FakeCann, tmp_path: Any) -> None:

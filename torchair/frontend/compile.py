@@ -20,6 +20,7 @@ from torchair.config.ge_keys import local_and_global
 from torchair.errors import EngineError
 from torchair.frontend.artifacts import StageDump
 from torchair.frontend.fx_import import import_graph
+from torchair.frontend.gears import current_gears, gear_shapes
 from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.pass_control import max_autotune_passes
 from torchair.frontend.replacement_selection import statistics_of
@@ -115,6 +116,10 @@ def compile_fx_graph(
         options = _engine_options(config)
         if config.experimental_config.frozen_parameter and role == "inference":
             options["ge.frozen"] = parameter_indices(_function(module))
+        gears = current_gears()
+        if gears is not None:
+            values = [n.meta.get("val") for n in graph_module.graph.nodes if n.op == "placeholder"]
+            options["ge.gears"] = gear_shapes(values, gears, positions)
         executable = get_engine(config.engine).compile(data, options)
         report.executable = weakref.ref(executable)
         clock.lap("engine")

@@ -191,6 +191,28 @@ def arguments_for(
     return made + [TensorSpec.of(constant) for constant in given[len(values) :]]
 
 
+def gear_shapes(
+    values: Sequence[Any], gears: Gears, positions: Sequence[int]
+) -> list[dict[int, list[int]]]:
+    """For each combination of gears, the shape of each graph input that depends on them.
+
+    Args:
+        values: what the compiler knows of each argument: a fake tensor or a number.
+        gears: of the graph.
+        positions: the argument of each graph input; those behind ``values`` are constants.
+    """
+    return [
+        {
+            index: [_evaluate(size, sizes) for size in values[position].shape]
+            for index, position in enumerate(positions)
+            if position < len(values)
+            and isinstance(values[position], torch.Tensor)
+            and any(isinstance(size, torch.SymInt) for size in values[position].shape)
+        }
+        for sizes in gears.combinations()
+    ]
+
+
 def _resized(tensor: torch.Tensor, shape: tuple[int, ...]) -> TensorSpec | None:
     """Geometry of a tensor of another shape; None when its strides do not follow from the shape."""
     if shape == tuple(tensor.shape):

@@ -1,5 +1,6 @@
 // Runs of GE graphs: argument checks, outputs, and the tasks that compute them.
 #include <cstring>
+#include <set>
 #include <sstream>
 
 #include "ge.h"
@@ -112,6 +113,36 @@ Status check_aliases(const LoadedGraph& graph, const std::vector<Tensor>& inputs
       return ge_breach("output " + pair + " does not lie in its input's memory");
   }
   return 0;
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);)
+    parts.push_back(part);
+  return parts;
+}
+
+// "3,8;4,16": the dynamic sizes that a graph was compiled for. The fake does not know the names by
+// which GE orders them, so it compares without order.
+Status check_gears(const LoadedGraph& graph, const std::vector<Tensor>& inputs) {
+  const auto found = graph.options.find("ge.dynamicDims");
+  if (found == graph.options.end())
+    return 0;
+  if (!graph.options.contains("ge.inputShape") || !graph.options.contains("ge.dynamicNodeType") ||
+      split(graph.options.at("ge.inputShape"), ';').size() != inputs.size())
+    return ge_breach("ge.dynamicDims without ge.inputShape of every input, or dynamicNodeType");
+  std::multiset<std::string> given;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    for (std::int32_t d = 0; d < graph.model->inputs[i].rank; ++d)
+      if (graph.model->inputs[i].dims[d] < 0)
+        given.insert(std::to_string(inputs[i].body->sizes[d]));
+  for (const std::string& gear : split(found->second, ';')) {
+    const std::vector<std::string> sizes = split(gear, ',');
+    if (std::multiset<std::string>(sizes.begin(), sizes.end()) == given)
+      return 0;
+  }
+  return ge_breach("a run with sizes that are none of the gears " + found->second);
 }
 
 Status check_graph_memory(const LoadedGraph& graph, const void* stream) {
@@ -269,7 +300,7 @@ Status run_graph(std::uint64_t session, std::uint32_t id, void* handle,
     return ge_breach("a run on another stream than before");
   for (const auto& check :
        {check_arguments(*graph, inputs, outputs), check_aliases(*graph, inputs, outputs),
-        check_graph_memory(*graph, handle)})
+        check_gears(*graph, inputs), check_graph_memory(*graph, handle)})
     if (check != 0)
       return check;
   graph->compiled = graph->ran = true;

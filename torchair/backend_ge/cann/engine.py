@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from torchair import _native
 from torchair.backend_ge import proto
 from torchair.backend_ge.cann import process, tensors
-from torchair.backend_ge.cann.options import GeOptions, graph_options, process_options
+from torchair.backend_ge.cann.options import (
+    GeOptions,
+    gear_options,
+    graph_options,
+    process_options,
+)
 from torchair.backend_ge.cann.signature import Signature, read_signature
 from torchair.errors import EngineError
 
@@ -219,7 +224,8 @@ class CannEngine:
         Args:
             graph_def: GE graph, as ``ModelDef`` or its bytes.
             options: ``ge.options``: the pair that ``CompilerConfig.as_dict`` returns;
-                ``ge.frozen``: inputs, by index of their Data, that never move.
+                ``ge.frozen``: inputs, by index of their Data, that never move; ``ge.gears``: the
+                shapes that inputs may have, see ``gear_options``.
 
         Raises:
             EngineError: CANN is not here, lacks a function, or refused the graph.
@@ -249,6 +255,7 @@ class CannEngine:
                 gives_outputs=gives_outputs,
                 is_loaded=gives_outputs and is_loaded,
             )
+            made.update(gear_options((options or {}).get("ge.gears", ()), signature))
             return engine.compile(data, list(made.items()))
 
         try:

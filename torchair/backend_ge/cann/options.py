@@ -7,7 +7,7 @@ key that it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torchair.backend_ge.cann.signature import Signature
@@ -105,6 +105,33 @@ def graph_options(
     if host and signature.is_static and not is_loaded:
         made["ge.exec.hostInputIndexes"] = ";".join(host)
     return made
+
+
+def gear_options(
+    gears: Sequence[Mapping[int, Sequence[int]]], signature: Signature
+) -> dict[str, str]:
+    """Options that make GE compile a graph for the given sizes of its inputs, and no others.
+
+    Args:
+        gears: per combination, the shape of each input with dynamic sizes, by index.
+        signature: of the graph.
+    """
+    if not gears:
+        return {}
+    ports = sorted(enumerate(signature.inputs), key=lambda entry: entry[1].name)
+    shapes = [f"{port.name}:{','.join(map(str, port.shape or ()))}" for _, port in ports]
+    places = [
+        (index, dim)
+        for index, port in ports
+        for dim, size in enumerate(port.shape or ())
+        if size < 0
+    ]
+    sizes = [",".join(str(shapes[index][dim]) for index, dim in places) for shapes in gears]
+    return {
+        "ge.inputShape": ";".join(shapes),
+        "ge.dynamicDims": ";".join(dict.fromkeys(sizes)),
+        "ge.dynamicNodeType": "1",
+    }
 
 
 def _deterministic(torch: TorchSettings) -> dict[str, str]:
