@@ -141,6 +141,18 @@ def operands_of(op: Operation) -> tuple[SSAValue, ...]:
     return op._operands  # pyright: ignore[reportPrivateUsage]
 
 
+def insert_before(block: Block, op: Operation, anchor: Operation) -> None:
+    """Insert a detached operation in front of one of a block."""
+    before = anchor._prev_op  # pyright: ignore[reportPrivateUsage]
+    op.parent = block
+    op._prev_op, op._next_op = before, anchor  # pyright: ignore[reportPrivateUsage]
+    anchor._prev_op = op  # pyright: ignore[reportPrivateUsage]
+    if before is None:
+        block._first_op = op  # pyright: ignore[reportPrivateUsage]
+    else:
+        before._next_op = op  # pyright: ignore[reportPrivateUsage]
+
+
 types_of: Callable[[Iterable[SSAValue]], Iterable[Attribute]] = partial(map, attrgetter("_type"))
 """The types of values, one after the other."""
 
@@ -166,6 +178,14 @@ def iter_ops_backwards(block: Block) -> Iterator[Operation]:
         preceding = op._prev_op  # pyright: ignore[reportPrivateUsage]
         yield op
         op = preceding
+
+
+def users_of(value: SSAValue) -> Iterator[Operation]:
+    """The operation of each use of a value."""
+    use = value.first_use
+    while use is not None:
+        yield use._operation  # pyright: ignore[reportPrivateUsage]
+        use = use._next_use  # pyright: ignore[reportPrivateUsage]
 
 
 def redirect_uses(

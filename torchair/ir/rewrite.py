@@ -165,7 +165,7 @@ class Rewriter:
         """Insert a detached operation, which takes over an unknown location and its place."""
         block = before.parent
         assert block is not None, "the anchor of an insertion must be in a block"
-        block.insert_op_before(op, before)
+        private.insert_before(block, op, before)
         if not is_known(op.location):
             op.location = before.location
         if before.attributes and not op.attributes:
