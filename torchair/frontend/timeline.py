@@ -16,6 +16,9 @@ from torchair.passes.scheduling.planned import PlannedSchedule
 
 TraceEvent = dict[str, Any]
 Measured = Sequence[tuple[TimedCall, str, str | None]]
+INSIDE = 0.001
+"""Microseconds before the end of a box at which its arrows begin: at the end they would belong to
+the next box."""
 
 
 def timeline(compiled: Any, path: str | Path) -> Path:
@@ -112,6 +115,7 @@ def planned_events(schedule: PlannedSchedule, process: int) -> Iterator[TraceEve
             }
     for number, (source, task) in enumerate(schedule.events):
         end = starts[source] + schedule.tasks[source].cost.time
+        end = max(starts[source], end - INSIDE)
         places = (schedule.streams[source], end), (schedule.streams[task], starts[task])
         yield from _arrow(process, number, *places)
 
@@ -133,7 +137,8 @@ def measured_events(measured: Measured, process: int) -> Iterator[TraceEvent]:
         }
         for event in call.waits:
             origin = recorded[event]
-            places = (origin.stream, origin.end), (call.stream, call.start)
+            end = max(origin.start, origin.end - INSIDE)
+            places = (origin.stream, end), (call.stream, call.start)
             yield from _arrow(process, number, *places)
             number += 1
         recorded.update(dict.fromkeys(call.records, call))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -236,16 +237,37 @@ class _ProblemBuilder:
 
     def _reasons(self, plan: Plan) -> list[str]:
         finish = [s + c for s, c in zip(plan.starts, self.times, strict=True)]
-        return [self._reason(task, plan, finish) for task in range(len(finish))]
+        busy = BusyTimes(plan, finish)
+        return [self._reason(task, plan, finish, busy) for task in range(len(finish))]
 
-    def _reason(self, task: int, plan: Plan, finish: list[float]) -> str:
+    def _reason(self, task: int, plan: Plan, finish: list[float], busy: BusyTimes) -> str:
         if self.fixed[task] >= 0:
             is_user = label_of(self.graph.ops[task]) != MAIN
             return "placed by the user" if is_user else "collectives have a stream of their own"
-        earlier = self.before[task]
-        latest = max(earlier, key=finish.__getitem__, default=None)
+        latest = max(self.before[task], key=finish.__getitem__, default=None)
         if latest is None:
-            return "needs nothing, and this stream was free first"
-        if plan.streams[latest] == plan.streams[task]:
+            return "needs only inputs of the function"
+        home = plan.streams[latest]
+        if home == plan.streams[task]:
             return "follows its latest producer"
-        return "its producer's stream was busy longer"
+        if busy.is_busy(home, plan.starts[task]):
+            return "the stream of its latest producer is busy then"
+        return "leaves the stream of its latest producer to what is more urgent"
+
+
+class BusyTimes:
+    """When each stream of a plan runs something."""
+
+    def __init__(self, plan: Plan, finish: Sequence[float]) -> None:
+        self._starts: dict[int, list[float]] = {}
+        self._ends: dict[int, list[float]] = {}
+        for task in plan.order:
+            if finish[task] > plan.starts[task]:
+                stream = plan.streams[task]
+                self._starts.setdefault(stream, []).append(plan.starts[task])
+                self._ends.setdefault(stream, []).append(finish[task])
+
+    def is_busy(self, stream: int, time: float) -> bool:
+        """Whether a task of a stream has begun at a time and is not over."""
+        number = bisect_right(self._starts.get(stream, ()), time) - 1
+        return number >= 0 and self._ends[stream][number] > time
