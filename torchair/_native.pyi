@@ -218,6 +218,8 @@ class CannGraph:
     @property
     def is_static(self) -> bool | None:
         """None where GE compiles at the first run."""
+    def tasks_json(self) -> str:
+        """The tasks of a static graph after its first run; DeviceError where GE cannot tell."""
     @property
     def output_shapes(self) -> list[list[int]]: ...
     @property

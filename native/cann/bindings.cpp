@@ -243,6 +243,11 @@ void bind_results(nb::module_& module) {
                      const auto& summary = graph.get()->summary();
                      return summary ? std::optional(summary->is_static) : std::nullopt;
                    })
+      .def("tasks_json",
+           [](const PythonGraph& graph) {
+             const runtime::ReleasedGil no_gil;
+             return graph.get()->tasks_json();
+           })
       .def_prop_ro("output_shapes",
                    [](const PythonGraph& graph) {
                      const auto& summary = graph.get()->summary();

@@ -119,7 +119,18 @@ public:
           "GeSessionExecuteGraphWithStreamAsync");
   }
 
+  std::string tasks_json(std::uint32_t id) override {
+    if (ge().session_json == nullptr)
+      return GeSession::tasks_json(id);
+    ge::AscendString text;
+    check(ge().session_json(session_, id, kVerbose, text), "GeSessionGraphDebugJSONPrint");
+    const char* characters = text.text == nullptr ? nullptr : ge().string_text(&text);
+    return characters == nullptr ? "" : characters;
+  }
+
 private:
+  static constexpr std::uint32_t kVerbose = 1;
+
   const GeFunctions& ge() const noexcept { return library_->ge(); }
 
   std::vector<ge::Tensor> make_tensors(std::span<const TensorView> views) const {

@@ -92,6 +92,16 @@ void CompiledGraph::load(std::span<const TensorView> inputs, std::span<const std
   loaded_ = true;
 }
 
+std::string CompiledGraph::tasks_json() {
+  const std::lock_guard lock(mutex_);
+  engine_->check_usable();
+  engine_->acl()->enter_thread();
+  if (!loaded_)
+    throw runtime::Error(runtime::Code::kFeatureNotSupport, "the tasks of a graph",
+                         "GE tells them of graphs of fixed shapes that it has loaded");
+  return engine_->session_->tasks_json(id_);
+}
+
 void CompiledGraph::prepare(void* stream, const std::shared_ptr<Allocator>& allocator) {
   if (stream == nullptr)
     throw std::invalid_argument("a compiled graph needs a stream that is not the default one");

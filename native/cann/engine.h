@@ -52,6 +52,9 @@ public:
                           std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                           std::span<const std::size_t> frozen = {});
 
+  // The tasks of the graph in JSON, after a run. Throws kFeatureNotSupport where GE cannot tell.
+  std::string tasks_json();
+
 private:
   friend class Engine;
   void prepare(void* stream, const std::shared_ptr<Allocator>& allocator);

@@ -140,6 +140,8 @@ enum class Need { kRuntime, kCapture, kGraph, kSession, kWrapper, kOptional };
   F(session_execute, kOptional, "GeSessionExecuteGraphWithStreamAsync",                             \
     GeStatus(ge::Session&, std::uint32_t, void*, const std::vector<gert::Tensor>&,                  \
              std::vector<gert::Tensor>&))                                                           \
+  F(session_json, kOptional, "GeSessionGraphDebugJSONPrint",                                        \
+    GeStatus(ge::Session&, std::uint32_t, std::uint32_t, ge::AscendString&))                        \
   F(summary_is_static, kSession, "_ZNK2ge20CompiledGraphSummary8IsStaticEv", bool(const void*))     \
   F(summary_refreshable, kSession,                                                                  \
     "_ZNK2ge20CompiledGraphSummary31GetFeatureMemoryBaseRefreshableERb",                            \

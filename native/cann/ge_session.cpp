@@ -29,6 +29,10 @@ void GeSession::execute(std::uint32_t /*id*/, void* /*stream*/,
   throw std::logic_error("this route to GE does not load graphs");
 }
 
+std::string GeSession::tasks_json(std::uint32_t /*id*/) {
+  throw runtime::Error(runtime::Code::kFeatureNotSupport, "this GE cannot list a graph's tasks");
+}
+
 std::unique_ptr<GeSession> open_session(std::shared_ptr<const Library> library, Route route,
                                         const OptionList& process, const OptionList& session,
                                         bool owned) {

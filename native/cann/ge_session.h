@@ -90,6 +90,8 @@ public:
   // As run(), after load(). All outputs are given.
   virtual void execute(std::uint32_t id, void* stream, std::span<const TensorView> inputs,
                        std::span<const TensorView> outputs);
+  // The tasks of a loaded graph in JSON. Throws kFeatureNotSupport where GE cannot tell.
+  virtual std::string tasks_json(std::uint32_t id);
 };
 
 // Starts GE in this process with `process` options, and a session with `session` options.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -340,6 +341,30 @@ def test_gears_arrive(fake: FakeCann, policy: str) -> None:
     (shapes,) = [line for line in given if "ge.inputShape" in line]
     assert [entry.split(":")[-1] for entry in shapes.split(";")] == ["-1,3", "-1,3"]
     assert fake.count("Session.AddGraph") == 1
+
+
+def test_tasks_are_listed_in_a_file(
+    fake: FakeCann, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = torchair.CompilerConfig()
+    config.debug.deadlock_check = True
+    graph = compile_text(unary_graph(), **{"ge.options": config.as_dict()})
+    if graph.route == "wrapper":
+        with pytest.warns(UserWarning, match="graph_tasks.json is not written: the tasks"):
+            graph.run([torch.ones(2, 3)])
+        return
+    for _ in range(2):
+        graph.run([torch.ones(2, 3)])
+    assert json.loads(Path("graph_tasks.json").read_text())
+    assert fake.count("GeSessionGraphDebugJSONPrint") == 1
+
+
+def test_tuning_is_refused(fake: FakeCann) -> None:
+    config = torchair.CompilerConfig()
+    config.aoe_config.aoe_mode = "2"
+    with pytest.raises(ConfigError, match=r"libaoe_tuning.so have no public interface"):
+        compile_text(unary_graph(), **{"ge.options": config.as_dict()})
 
 
 def test_dump_configuration_of_acl(fake: FakeCann, tmp_path: Any) -> None:

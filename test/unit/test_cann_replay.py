@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -349,6 +350,17 @@ def test_results_that_are_inputs_constants_or_nothing(npu: StandIn) -> None:
         npu.synchronize()
         assert same.data_ptr() == x.data_ptr() and x.tolist() == [1.0] * 4
         assert view.data_ptr() == weight.data_ptr() and made.tolist() == [1, 2, 3]
+
+
+@torch.no_grad()
+def test_the_tasks_of_a_capture_are_listed_in_a_file(
+    npu: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compiled, backend = compile_for_npu(lambda x: x * 2 + 1, deadlock_check=True)
+    compiled(npu.plain_tensor(torch.ones(3)))
+    listed = json.loads(Path(f"{backend.reports[0].name}_tasks.json").read_text())
+    assert len(listed) == 2
 
 
 EXIT = """

@@ -112,7 +112,9 @@ def capture_fx_graph(
         graph = _optimised(imported.module, config, dump, report)
         graph.name_arguments(argument_names(graph_module))
         strides = partial(_strides, outputs.computed, outputs.symbols)
-        options = _options(config, role, observer_of(config, graph_module, report.name))
+        options = _options(
+            config, report.name, role, observer_of(config, graph_module, report.name)
+        )
         captured = CapturedGraph(graph, report.name, options, strides)
     report.files += dump.files
     report.capture_state = weakref.ref(captured)
@@ -162,7 +164,7 @@ def _pipeline(config: Snapshot) -> tuple[str, ...]:
 
 
 def _options(
-    config: Snapshot, role: str, observer: Callable[[], Observer] | None
+    config: Snapshot, name: str, role: str, observer: Callable[[], Observer] | None
 ) -> CaptureOptions:
     aclgraph, capture = config.debug.aclgraph, config.npugraphex_config
     pool = config.aclgraph_config.use_custom_pool
@@ -177,7 +179,7 @@ def _options(
             clone_outputs=aclgraph.enable_output_clone or is_kept_by_autograd,
             check=config.debug.check_replay and not capture.unsafe_skip_npugraph_capture_validation,
             log_statistics=capture.record_statistics_debug_info,
-            device=_device_options(config) if is_on_device else None,
+            device=_device_options(config, name) if is_on_device else None,
         ),
         frozen_parameter=config.experimental_config.frozen_parameter,
         force_recapture=capture.force_recapture
@@ -197,12 +199,13 @@ def _is_on_npu(config: Snapshot) -> bool:
     return engine_name(config.engine) == "cann"
 
 
-def _device_options(config: Snapshot) -> DeviceOptions:
+def _device_options(config: Snapshot, name: str) -> DeviceOptions:
     capture = config.npugraphex_config
     return DeviceOptions(
         device="cann" if _is_on_npu(config) else "host",
         mode=capture.capture_error_mode,
         validate=not capture.unsafe_skip_npugraph_capture_validation,
+        tasks_file=f"{name}_tasks.json" if config.debug.deadlock_check else None,
     )
 
 

@@ -147,6 +147,19 @@ Status c_execute(Session& self, std::uint32_t id, void* stream,
   return execute_graph(self.id, id, stream, inputs, outputs);
 }
 
+Status c_json(Session& self, std::uint32_t id, std::uint32_t flags, AscendString& text)
+    FAKE_SYMBOL("GeSessionGraphDebugJSONPrint");
+Status c_json(Session& self, std::uint32_t id, std::uint32_t flags, AscendString& text) {
+  const Lock lock = locked();
+  if (const Status injected = ge_enter("GeSessionGraphDebugJSONPrint"))
+    return injected;
+  const LoadedGraph* graph = find_graph(self.id, id);
+  if (graph == nullptr || !graph->loaded || flags > 1)
+    return ge_breach("GeSessionGraphDebugJSONPrint of a graph that is not loaded");
+  text.text = std::make_shared<std::string>("[{\"name\": \"" + graph->model->name + "\"}]");
+  return 0;
+}
+
 // ---------------------------------------------------------------- summary
 
 bool summary_is_static(const Summary* self) FAKE_SYMBOL("_ZNK2ge20CompiledGraphSummary8IsStaticEv");

@@ -6,8 +6,11 @@ torch_npu the graph runs on torch's current stream, on torch's tensors, in torch
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchair import _native
@@ -25,6 +28,7 @@ from torchair.errors import EngineError
 if TYPE_CHECKING:
     import torch
 
+_log = logging.getLogger("torchair")
 _MOST_QUEUED_RUNS = 1024
 """Host scalars of that many runs stay alive: GE reads them when it reaches the run."""
 
@@ -39,6 +43,7 @@ class CannExecutable:
 
     Args:
         frozen: inputs that GE binds at the first run, where it can.
+        tasks_file: where GE's list of the tasks of a static graph goes after the first run.
     """
 
     def __init__(
@@ -48,10 +53,12 @@ class CannExecutable:
         signature: Signature,
         npu: Any | None,
         frozen: Sequence[int] = (),
+        tasks_file: str | None = None,
     ) -> None:
         self._engine = engine
         self._graph = graph
         self._npu = npu
+        self._tasks_file = tasks_file
         self._may_freeze = frozen
         self._frozen: dict[int, int] | None = None  # address of each at the first run
         self._held: deque[list[torch.Tensor]] = deque(maxlen=_MOST_QUEUED_RUNS)
@@ -80,12 +87,28 @@ class CannExecutable:
             )
         try:
             with process.running():
-                if self._npu is None:
-                    return self._run_on_host(inputs)
-                return self._run_on_npu(inputs, self._npu)
+                npu = self._npu
+                results = (
+                    self._run_on_host(inputs) if npu is None else self._run_on_npu(inputs, npu)
+                )
+                self._list_tasks()
+                return results
         except (RuntimeError, ValueError) as error:
             text = process.error_text(error)
             raise EngineError(f"the graph failed on the NPU: {text}") from error
+
+    def _list_tasks(self) -> None:
+        """Write the tasks of the graph, once."""
+        path, self._tasks_file = self._tasks_file, None
+        if path is None:
+            return
+        try:
+            text = self._graph.tasks_json()
+        except _native.runtime.DeviceError as error:
+            warnings.warn(f"{path} is not written: {process.error_text(error)}", stacklevel=3)
+            return
+        Path(path).write_text(text, encoding="utf-8")
+        _log.info("tasks of the graph: %s", Path(path).resolve())
 
     # ------------------------------------------------------------ tensors on the host
 
@@ -238,6 +261,7 @@ class CannEngine:
         signature = read_signature(model)
         local, process_wide = (options or {}).get("ge.options", ({}, {}))
         chosen = GeOptions(local, process_wide)
+        chosen.refuse_tuning()
         npu = tensors.torch_npu()
         settings = tensors.torch_settings(npu)
         device = 0 if npu is None else int(npu.npu.current_device())
@@ -267,7 +291,8 @@ class CannEngine:
             text = process.error_text(error)
             raise EngineError(f"GE did not compile the graph: {text}") from error
         frozen = (options or {}).get("ge.frozen", ()) if is_loaded else ()
-        return CannExecutable(engine, graph, signature, npu, frozen)
+        tasks_file = f"{model.name or 'graph'}_tasks.json" if chosen.lists_tasks() else None
+        return CannExecutable(engine, graph, signature, npu, frozen, tasks_file)
 
 
 def _parse(data: bytes) -> proto.ModelDef:

@@ -47,6 +47,25 @@ class GeOptions:
         """The ACL dump configuration, a JSON file."""
         return self.process.get("ge_dump_with_acl_config")
 
+    def lists_tasks(self) -> bool:
+        """Whether the tasks of a static graph are written to a file (``debug.deadlock_check``)."""
+        return self.local.get("deadlock_check") == "1"
+
+    def refuse_tuning(self) -> None:
+        """Refuse the option that would need CANN's tuning library.
+
+        Raises:
+            ConfigError: ``aoe_config.aoe_mode`` is set.
+        """
+        if "aoe_mode" in self.local:
+            raise ConfigError(
+                "graphs are not tuned: the functions of CANN's libaoe_tuning.so have no public "
+                "interface",
+                found=f"aoe_config.aoe_mode = {self.local['aoe_mode']!r}",
+                hint="tune the graph with CANN's aoe tool from a file that "
+                "torchair.dynamo_export writes, and leave aoe_mode unset",
+            )
+
 
 _PROCESS_DEFAULTS = {
     "ge.exec.staticMemoryPolicy": "2",

@@ -52,11 +52,13 @@ class DeviceOptions:
         device: ``host`` or ``cann``.
         mode: ``global``, ``thread_local`` or ``relaxed``: which calls are errors meanwhile.
         validate: capture again when an address has changed.
+        tasks_file: where the device's list of the tasks of a capture goes.
     """
 
     device: str = "host"
     mode: str = "global"
     validate: bool = True
+    tasks_file: str | None = None
 
 
 class DeviceReplay:

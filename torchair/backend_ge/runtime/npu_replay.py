@@ -138,6 +138,8 @@ class NpuReplay:
             self._options.mode,
         )
         self._addresses = addresses
+        if self._options.tasks_file is not None and self._capture.graph is not None:
+            self._capture.graph.write_json(self._options.tasks_file)
 
     def close(self) -> None:
         """Destroy the graph, when the device is done with it."""
