@@ -25,7 +25,7 @@ from torchair.inference import set_dim_gears
 from torchair.ir.text import parse_module
 from torchair.tools.context import make_context
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 
 @pytest.fixture(params=["wrapper", "session"])

@@ -8,7 +8,7 @@ import pytest
 from fake_cann.build import build, compiler
 from test_cann_libraries import run_script
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 SCRIPT = """
 import atexit, os, threading, time, torch

@@ -13,7 +13,7 @@ from fake_cann.fixtures import compile_text, engine_on, loaded_fake, unary_graph
 from torchair.backend_ge.cann import process
 from torchair.errors import EngineError
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 DRIVER_ERROR = 507899  # ACL_ERROR_RT_DRV_INTERNAL_ERROR
 OUT_OF_MEMORY = 207001  # ACL_ERROR_RT_MEMORY_ALLOCATION

@@ -12,7 +12,7 @@ from fake_cann.build import compiler
 from fake_cann.device import Breach, FakeCann
 from fake_cann.fixtures import loaded_fake
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 Acl = Any

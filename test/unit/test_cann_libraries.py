@@ -20,7 +20,9 @@ from torchair.backend_ge.cann import libraries
 from torchair.backend_ge.engines import get_engine
 from torchair.errors import EngineError
 
-needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(
+    compiler() is None, reason="no C++ compiler to build the fake CANN"
+)
 TEST = Path(__file__).resolve().parents[1]
 
 

@@ -13,7 +13,7 @@ from fake_cann.torch_npu_standin import StandIn, torch_npu
 from torchair.backend_ge.cann import process
 from torchair.errors import EngineError
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 
 @pytest.fixture(params=["wrapper", "session"])

@@ -16,7 +16,7 @@ from fake_cann.kernels import Kernels
 from torchair import _native
 from torchair.backend_ge.cann import process
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
 
 runtime = _native.runtime
 
