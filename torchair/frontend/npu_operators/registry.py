@@ -121,6 +121,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "npu_attention_update",
         "npu_masked_softmax_with_rel_pos_bias",
     ),
+    "masked_softmax": (
+        "npu_scaled_masked_softmax",
+        "npu_scaled_masked_softmax_backward",
+    ),
     "mla_prolog": (
         "npu_mla_prolog",
         "npu_mla_prolog_v2",

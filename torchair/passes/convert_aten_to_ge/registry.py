@@ -71,6 +71,7 @@ FAMILIES = (
     "npu_grouped_matmul",
     "npu_matmul_fusions",
     "npu_matmul_accumulation",
+    "npu_masked_softmax",
     "npu_sparse_attention",
     "npu_mla_prolog",
     "npu_state_space",
