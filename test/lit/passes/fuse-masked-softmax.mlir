@@ -41,7 +41,7 @@ func.func @biases_of_heads(%x: tensor<6x4x9x9xf32>, %bias: tensor<4x9x9xf32>) ->
 // -----
 
 // CHECK-LABEL: @masks_of_windows
-// CHECK-NEXT: npu.npu_masked_softmax_with_rel_pos_bias(%x, %mask, %bias)
+// CHECK-NEXT: npu.npu_masked_softmax_with_rel_pos_bias(%x, atten_mask = %mask, relative_pos_bias = %bias)
 // CHECK-NEXT: func.return
 func.func @masks_of_windows(%x: tensor<6x4x9x9xf32>, %bias: tensor<4x9x9xf32>, %mask: tensor<1x3x1x9x9xf32>) -> tensor<6x4x9x9xf32> {
   %1 = aten.add.Tensor(%x, %bias) : (tensor<6x4x9x9xf32>, tensor<4x9x9xf32>) -> tensor<6x4x9x9xf32>
