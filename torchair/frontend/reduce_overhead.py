@@ -187,7 +187,6 @@ def _options(
         run_eagerly=config.debug.run_eagerly,
         pool=None if pool is None else tuple(pool),
         share_pool=pool is not None or not aclgraph.disable_mempool_reuse_in_same_fx,
-        reinplace_inputs=not aclgraph.disable_reinplace_input_mutated_ops_pass,
         reinplace_values=not aclgraph.disable_reinplace_inplaceable_ops_pass,
         composite=_composite,
         observer=observer,

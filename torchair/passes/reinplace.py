@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,12 +49,13 @@ WORDS = CopyWords(
 
 @dataclass(frozen=True)
 class ReinplacePass(RewritePass):
-    """Turns a functional update that is copied back to its argument into a write in place.
+    """Turns functional updates that are copied back to their argument into writes in place.
 
         %1 = aten.index_put(%cache, ...)
-        %2 = aten.copy_(%cache, %1)       ->      %1 = aten.index_put_(%cache, ...)
+        %2 = aten.mul(%1, 2)                      %1 = aten.index_put_(%cache, ...)
+        %3 = aten.copy_(%cache, %2)       ->      %2 = aten.mul_(%1, 2)
 
-    Only where nobody reads the old value afterwards.
+    Only where nobody reads an old value afterwards.
     Numeric class: exact. Shown by: test/lit/passes/reinplace.mlir
     """
 
@@ -78,28 +80,33 @@ def _update_in_place(block: Block, rewriter: Rewriter) -> None:
         return
     position = {op: index for index, op in enumerate(private.iter_ops(block))}
     for assign in assigns:
-        target, update = assign.operands[0], assign.operands[1].owner
+        target = assign.operands[0]
         if not isinstance(assign, CallOp) or not isinstance(target, BlockArgument):
             continue
-        if not isinstance(update, CallOp) or not _is_update_of(update, target):
+        chain = _chain(assign.operands[1], target)
+        if not chain or _is_needed(target, chain, assign, position):
             continue
-        if _is_needed(target, update, assign, position):
-            continue
-        written = _write(update, target, rewriter)
         rewriter.replace(assign, [target])
-        rewriter.replace(update, [written])
+        for update in chain:
+            rewriter.replace(update, [_write(update, target, rewriter)])
 
 
-def _is_update_of(update: CallOp, target: SSAValue) -> bool:
-    """Whether an operation gives the target with some elements replaced, and can do so in place."""
-    is_known = update.name in _VIEW_OF_SCATTER or _in_place_twin(update) is not None
-    return (
-        is_known
-        and len(update.results) == 1
-        and update.results[0].type == target.type
-        and update.operands[0] is target
-        and list(update.operands).count(target) == 1
-    )
+def _chain(value: SSAValue, target: SSAValue) -> list[CallOp]:
+    """The updates that make a value of the target, in order; none when it is made otherwise."""
+    chain: list[CallOp] = []
+    while value is not target:
+        update = value.owner
+        if not isinstance(update, CallOp) or not _is_update(update):
+            return []
+        chain.insert(0, update)
+        value = update.operands[0]
+    return chain
+
+
+def _is_update(op: CallOp) -> bool:
+    """Whether an operation gives a tensor with some elements replaced, and can do so in place."""
+    is_known = op.name in _VIEW_OF_SCATTER or _in_place_twin(op) is not None
+    return is_known and len(op.results) == 1 and op.results[0].type == op.operands[0].type
 
 
 def _in_place_twin(op: CallOp) -> type[CallOp] | None:
@@ -114,13 +121,20 @@ def _in_place_twin(op: CallOp) -> type[CallOp] | None:
 
 
 def _is_needed(
-    target: SSAValue, update: CallOp, assign: CallOp, position: dict[Operation, int]
+    target: SSAValue, chain: list[CallOp], assign: CallOp, position: dict[Operation, int]
 ) -> bool:
-    result = touches(update.results[0], WORDS)
-    if returner(result) is not None or set(result.writers):
+    """Whether somebody needs a value that writing in place would destroy."""
+    results = [touches(update.results[0], WORDS) for update in chain]
+    reads = Counter(op for memory in [touches(target, WORDS), *results] for op in memory.readers)
+    if any(reads[update] != 1 for update in chain):  # what it writes by, it reads elsewhere, too
         return True
-    own: set[Operation] = {update, assign}
-    return why_read_later(target, own, set(), position[update], position, WORDS) is not None
+    if any(memory.writers or returner(memory) for memory in results):
+        return True
+    for memory, following in zip(results, chain[1:], strict=False):
+        if any(position[op] > position[following] for op in memory.readers):
+            return True
+    own: set[Operation] = {*chain, assign}
+    return why_read_later(target, own, set(), position[chain[0]], position, WORDS) is not None
 
 
 def _write(update: CallOp, target: SSAValue, rewriter: Rewriter) -> SSAValue:

@@ -84,3 +84,47 @@ func.func @negative_values_are_the_target(%cache: tensor<2x4xf32>, %i: tensor<2x
   %1 = aten.copy_(%cache, %0) : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
   func.return
 }
+
+// -----
+
+// Every update of a chain is made in place; what is between two of them is read in time.
+// CHECK-LABEL: @chain
+// CHECK-NEXT: aten.select.int(%cache, dim = 1, index = 2)
+// CHECK-NEXT: aten.copy_(
+// CHECK-NEXT: %[[SUM:.*]] = aten.sum(%cache)
+// CHECK-NEXT: %[[M:.*]] = aten.mul_.Tensor(%cache, 2)
+// CHECK-NEXT: aten.index_copy_(%[[M]], dim = 0, index = %i, source = %v)
+// CHECK-NEXT: func.return %[[SUM]]
+func.func @chain(%cache: tensor<8x4xf32>, %c: tensor<8xf32>, %i: tensor<2xi64>, %v: tensor<2x4xf32>) -> tensor<f32> {
+  %0 = aten.select_scatter(%cache, %c, 1, 2) : (tensor<8x4xf32>, tensor<8xf32>) -> tensor<8x4xf32>
+  %1 = aten.sum(%0) : (tensor<8x4xf32>) -> tensor<f32>
+  %2 = aten.mul.Tensor(%0, 2) : (tensor<8x4xf32>) -> tensor<8x4xf32>
+  %3 = aten.index_copy(%2, 0, %i, %v) : (tensor<8x4xf32>, tensor<2xi64>, tensor<2x4xf32>) -> tensor<8x4xf32>
+  %4 = aten.copy_(%cache, %3) : (tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<8x4xf32>
+  func.return %1 : tensor<f32>
+}
+
+// -----
+
+// CHECK-LABEL: @negative_value_of_a_chain_is_read_later
+// CHECK: aten.mul.Tensor(%cache
+// CHECK: aten.copy_
+func.func @negative_value_of_a_chain_is_read_later(%cache: tensor<8x4xf32>, %i: tensor<2xi64>, %v: tensor<2x4xf32>) -> tensor<f32> {
+  %0 = aten.mul.Tensor(%cache, 2) : (tensor<8x4xf32>) -> tensor<8x4xf32>
+  %1 = aten.index_copy(%0, 0, %i, %v) : (tensor<8x4xf32>, tensor<2xi64>, tensor<2x4xf32>) -> tensor<8x4xf32>
+  %2 = aten.sum(%0) : (tensor<8x4xf32>) -> tensor<f32>
+  %3 = aten.copy_(%cache, %1) : (tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<8x4xf32>
+  func.return %2 : tensor<f32>
+}
+
+// -----
+
+// CHECK-LABEL: @negative_values_are_a_view_of_the_target
+// CHECK: aten.index_copy(%cache
+// CHECK: aten.copy_
+func.func @negative_values_are_a_view_of_the_target(%cache: tensor<8x4xf32>, %i: tensor<2xi64>) {
+  %0 = aten.slice.Tensor(%cache, start = 1, end = 3) : (tensor<8x4xf32>) -> tensor<2x4xf32>
+  %1 = aten.index_copy(%cache, 0, %i, %0) : (tensor<8x4xf32>, tensor<2xi64>, tensor<2x4xf32>) -> tensor<8x4xf32>
+  %2 = aten.copy_(%cache, %1) : (tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<8x4xf32>
+  func.return
+}

@@ -54,7 +54,7 @@ class CaptureOptions:
         run_eagerly: never capture.
         pool: handle of a shared pool (``use_custom_pool``).
         share_pool: captures of the graph lie on top of each other.
-        reinplace_inputs, reinplace_values: see ``specialise``.
+        reinplace_values: see ``specialise``.
         composite: operators that are traced into others.
         observer: makes what sees every call of a graph that runs eagerly because of it.
     """
@@ -66,7 +66,6 @@ class CaptureOptions:
     run_eagerly: bool = False
     pool: tuple[int, ...] | None = None
     share_pool: bool = True
-    reinplace_inputs: bool = True
     reinplace_values: bool = True
     composite: Composite = lambda op: None
     observer: Callable[[], Observer] | None = None
@@ -238,7 +237,6 @@ class CapturedGraph:
             slots=slots if self.host_values.uses else None,
             strides=strides,
             composite=options.composite,
-            reinplace_inputs=options.reinplace_inputs,
             reinplace_values=options.reinplace_values,
         )
         self._traced = specs, chosen

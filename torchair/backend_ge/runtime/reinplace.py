@@ -1,13 +1,10 @@
-"""Removes the copies that functionalisation added, where nobody can tell.
+"""Partial writes of values of a program happen in place, where nobody can tell.
 
-    %1 = index_copy(%cache, 2, %i, %k)            index_copy_(%cache, 2, %i, %k)
-    copy_(%cache, %1)                      ->     use(%cache)
-    use(%1)
+    %1 = index_copy(%0, 2, %i, %k)      ->      index_copy_(%0, 2, %i, %k)
 
-A call may write its first operand when no later call reads that storage, every reader is on the
-call's stream, no other operand shares it, and the result has the same layout. A graph input
-qualifies when the result is copied into it; any other tensor when it is neither input, constant nor
-output.
+A call may write its first operand when that is neither input, constant nor output, no later call
+reads its storage, every reader is on the call's stream, no other operand shares it, and the result
+has the same layout. Inputs of a graph are the pass ``reinplace``'s, which needs no layouts.
 Numeric class: exact, the in-place overload of an operator runs the same kernel.
 """
 
@@ -60,23 +57,18 @@ class Storages:
         return same and (0 not in x.stride() or x.numel() <= 1)
 
 
-def reinplace(trace: Trace, storages: Storages, inputs: bool = True, values: bool = True) -> int:
-    """Rewrite calls of a trace in place.
+def reinplace(trace: Trace, storages: Storages) -> int:
+    """Let calls of a trace write in place.
 
     Args:
         trace: changed.
         storages: which slots share memory.
-        inputs: rewrite writes that end in a graph input.
-        values: rewrite partial writes of tensors of the program.
 
     Returns:
         How many calls now write in place.
     """
     rewrite = _Reinplace(trace, storages)
-    if inputs:
-        rewrite.graph_inputs()
-    if values:
-        rewrite.own_values()
+    rewrite.own_values()
     rewrite.apply()
     return rewrite.count
 
@@ -86,65 +78,21 @@ class _Reinplace:
 
     def __init__(self, trace: Trace, storages: Storages) -> None:
         self.trace, self.storages = trace, storages
-        self.calls: list[AtenCall | None] = list(trace.calls)
+        self.calls = list(trace.calls)
         self.count = 0
         self.renamed: dict[Slot, Slot] = {}
         self.merged: dict[int, int] = {}
-        self.producer: dict[Slot, int] = {}
         self.readers: dict[int, list[int]] = {}
         for index, call in enumerate(trace.calls):
             for slot in {*slots_in((call.args, call.kwargs))}:
                 self.readers.setdefault(storages.of(slot), []).append(index)
-            for slot in call.results:
-                if slot is not None:
-                    self.producer.setdefault(slot, index)
         self.kept = {storages.of(slot) for slot in trace.outputs}
         self.fixed = {storages.of(slot) for slot in storages.fixed}
-
-    def graph_inputs(self) -> None:
-        """Every ``copy_(input, result)`` whose result could have been written there at once."""
-        inputs = set(self.trace.inputs)
-        for index in range(len(self.calls) - 1, -1, -1):
-            call = self.calls[index]
-            if call is None or call.op is not _COPY or len(call.args) != 2:
-                continue
-            target, source = call.args
-            if isinstance(target, Slot) and target in inputs and isinstance(source, Slot):
-                self._into_input(index, target, source)
-
-    def _into_input(self, copy: int, target: Slot, source: Slot) -> None:
-        chain = self._chain(target, source)
-        if not chain:
-            return
-        first = chain[-1]
-        if sorted(r for r in self._readers(target) if r >= first) != [first, copy]:
-            return
-        if not self._is_on_one_stream([*chain, *self._readers(target)]):
-            return
-        for index in reversed(chain):
-            self._write(index)
-        self.calls[copy] = None
-
-    def _chain(self, target: Slot, source: Slot) -> list[int]:
-        """Calls from the last write back to the first, which reads the input; [] when not so."""
-        chain: list[int] = []
-        while source != target:
-            index = self.producer.get(source, -1)
-            call = self.calls[index] if index >= 0 else None
-            if call is None or not self._can_write(call) or self._storage(source) in self.kept:
-                return []
-            if chain and any(reader > chain[-1] for reader in self._readers(source)):
-                return []
-            chain.append(index)
-            source = next(slots_in(call.args[0]))
-            if not self.storages.same_layout(source, target):
-                return []
-        return chain
 
     def own_values(self) -> None:
         """Partial writes of tensors that are read for the last time."""
         for index, call in enumerate(self.calls):
-            if call is None or not _is_partial(call) or not self._can_write(call):
+            if not self._can_write(call):
                 continue
             target = next(slots_in(call.args[0]))
             storage = self._storage(target)
@@ -181,7 +129,6 @@ class _Reinplace:
     def _write(self, index: int) -> None:
         """Let a call write its first operand: result and operand are one tensor from here on."""
         call = self.calls[index]
-        assert call is not None, "a removed copy is no writer"
         target = next(slots_in(call.args[0]))
         result = next(slots_in(call.results))
         old, new = self._storage(result), self._storage(target)
@@ -197,14 +144,13 @@ class _Reinplace:
         )
 
     def apply(self) -> None:
-        """Put the surviving calls back, with slots renamed; expand overwritten views."""
+        """Put the calls back, with slots renamed; expand overwritten views."""
         calls: list[AtenCall] = []
         for call in self.calls:
-            if call is not None:
-                call.args = self._rename(call.args)
-                call.kwargs = self._rename(call.kwargs)
-                call.results = self._rename(call.results)
-                calls.extend(self._expanded(call))
+            call.args = self._rename(call.args)
+            call.kwargs = self._rename(call.kwargs)
+            call.results = self._rename(call.results)
+            calls.extend(self._expanded(call))
         self.trace.calls[:] = calls
         self.trace.outputs[:] = self._rename(self.trace.outputs)
 
@@ -240,14 +186,14 @@ def _name(call: AtenCall) -> str:
 
 
 def _in_place(call: AtenCall) -> Any:
-    """The overload that writes its first operand; a view writer stands for itself; or None."""
+    """What writes a part of its first operand: an overload, a view writer for itself, or None."""
     schema = call.op._schema
     name = _name(call)
     if "::" in name or schema.is_mutable:
         return None
     if name in _VIEW_WRITERS:
         return call.op
-    if name not in _WRITERS and torch.Tag.pointwise not in call.op.tags:
+    if name not in _WRITERS:
         return None
     packet = getattr(torch.ops.aten, f"{name}_", None)
     found = getattr(packet, schema.overload_name or "default", None)
@@ -255,10 +201,6 @@ def _in_place(call: AtenCall) -> Any:
         return None
     names = [argument.name for argument in schema.arguments]
     return found if [argument.name for argument in found._schema.arguments] == names else None
-
-
-def _is_partial(call: AtenCall) -> bool:
-    return _name(call) in _WRITERS or _name(call) in _VIEW_WRITERS
 
 
 def slots_in(value: Any) -> Iterator[Slot]:

@@ -70,15 +70,13 @@ class SpecialiseOptions:
         slots: arguments and calls that are updated before each replay.
         strides: wanted strides of each output; None leaves an output as it is.
         composite: operators that are traced into others.
-        reinplace_inputs: writes go to mutated inputs at once instead of through a copy.
-        reinplace_values: the same for values that nobody reads afterwards.
+        reinplace_values: values that nobody reads afterwards are written in place.
     """
 
     frozen: Mapping[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
     slots: UpdateSlots | None = None
     strides: Sequence[tuple[int, ...] | None] = ()
     composite: Composite = lambda op: None
-    reinplace_inputs: bool = True
     reinplace_values: bool = True
 
 
@@ -153,7 +151,8 @@ def trace_calls(
         trace, storages = tracer.trace(outputs), _storages(tracer)
         for call in trace.calls:
             call.stream = graph.calls[call.origin].stream if call.origin < len(graph.calls) else 0
-        reinplace(trace, storages, options.reinplace_inputs, options.reinplace_values)
+        if options.reinplace_values:
+            reinplace(trace, storages)
         frozen = [tracer.slot_of(values[index]) for index in options.frozen]
         fold(trace, storages, frozenset(frozen))
         place_on_streams(trace.calls, graph)
