@@ -13,6 +13,9 @@ from torchair.backend_ge.host.stream_plan import order_calls
 from torchair.backend_ge.host.trace import AtenCall, Slot, Trace
 
 SIDE, LENGTH = 256, 4
+ROUNDS = 5
+QUIET = 1.9
+"""Gain at which nothing disturbed the measurement, so that no further round is needed."""
 
 
 def two_chains(streams: int) -> Program:
@@ -33,9 +36,11 @@ def two_chains(streams: int) -> Program:
     return Program(Trace(inputs, {}, calls, ends))
 
 
-def best_of(runs: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Shortest time of each in milliseconds, taking turns."""
-    best = [float("inf")] * len(runs)
+def best_of(
+    runs: list[Callable[[], object]], repeats: int, known: list[float] | None = None
+) -> list[float]:
+    """Shortest time of each in milliseconds, taking turns; `known` are times of earlier rounds."""
+    best = known or [float("inf")] * len(runs)
     for _ in range(repeats):
         for number, run in enumerate(runs):
             start = time.perf_counter()
@@ -45,7 +50,11 @@ def best_of(runs: list[Callable[[], object]], repeats: int) -> list[float]:
 
 
 def host_speed_up(repeats: int) -> tuple[float, float]:
-    """Gain of two streams over one, and of two plain threads over one on this machine now."""
+    """Gain of two streams over one, and of two plain threads over one on this machine now.
+
+    The best of all runs counts. Other programs on the machine take a core away for a while, so
+    there are several rounds until one was quiet.
+    """
     torch.set_num_threads(1)
     x, w = (torch.rand(SIDE, SIDE) / SIDE for _ in range(2))
     one, two = two_chains(1), two_chains(2)
@@ -67,8 +76,14 @@ def host_speed_up(repeats: int) -> tuple[float, float]:
         other.result()
 
     runs = [lambda: one.run([x, w]), lambda: two.run([x, w]), in_turn, at_once]
-    times = best_of(runs, repeats)
-    speed_up, possible = times[0] / times[1], times[2] / times[3]
+    times: list[float] | None = None
+    speed_up = possible = 0.0
+    for _ in range(ROUNDS):
+        times = best_of(runs, repeats, times)
+        speed_up, possible = times[0] / times[1], times[2] / times[3]
+        if min(speed_up, possible) >= QUIET:
+            break
+    assert times is not None
     print(
         f"host: two chains of {LENGTH} products {SIDE} x {SIDE}: {times[0]:.2f} ms on one stream, "
         f"{times[1]:.2f} ms on two, {speed_up:.2f} x; two plain threads {possible:.2f} x"
