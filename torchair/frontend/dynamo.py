@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch._dynamo.backends.common import aot_autograd
-from torch._functorch.partitioners import default_partition
 from torch._guards import TracingContext
 from torch.fx import GraphModule
 
@@ -25,6 +24,8 @@ from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control_hooks import POST_PASS, PRE_PASS, run_hook
 from torchair.frontend.real_inputs import tracing_inputs
 from torchair.frontend.reduce_overhead import capture_fx_graph
+from torchair.frontend.replacement_joint import joint_rewriting
+from torchair.frontend.replacement_selection import traced_with
 from torchair.frontend.report import CompileReport
 from torchair.frontend.summary import write_summary
 from torchair.frontend.surfacing import surfaced
@@ -39,14 +40,20 @@ class NpuFxCompiler:
         config: frozen options.
         role: ``inference``, ``forward`` or ``backward``.
         reports: list that receives the report of every compile.
+        custom_decompositions: those of the backend; registered replacements are traced with them.
     """
 
     def __init__(
-        self, config: Snapshot, role: str = "inference", reports: list[CompileReport] | None = None
+        self,
+        config: Snapshot,
+        role: str = "inference",
+        reports: list[CompileReport] | None = None,
+        custom_decompositions: dict[Any, Callable[..., Any]] | None = None,
     ) -> None:
         self.config = config
         self.role = role
         self.reports: list[CompileReport] = [] if reports is None else reports
+        self.custom_decompositions = custom_decompositions or {}
 
     def __call__(self, gm: GraphModule, example_inputs: Any) -> Callable[..., Any]:
         is_captured = self.config.mode in CAPTURE_MODES
@@ -56,9 +63,10 @@ class NpuFxCompiler:
                 return _boxed(gm)
         prepare_graph(gm, example_inputs, self.config, self.role)
         compile_graph = capture_fx_graph if is_captured else compile_fx_graph
-        compiled = compile_graph(
-            gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
-        )
+        with traced_with(self.custom_decompositions):
+            compiled = compile_graph(
+                gm, self.config, role=self.role, kinds=_argument_kinds(gm, self.role)
+            )
         self.reports.append(compiled.report)
         if self.config.debug.run_eagerly and not is_captured:
             return _boxed(gm)
@@ -106,22 +114,25 @@ class NpuBackend:
         self, gm: GraphModule, example_inputs: Any, config: Snapshot
     ) -> Callable[..., Any]:
         fix_module_constants(gm)
+        joint = joint_rewriting(config, self._decompositions(config))
         backend = aot_autograd(
             fw_compiler=self.compiler(config, "forward"),
             bw_compiler=self.compiler(config, "backward"),
             inference_compiler=self.compiler(config, "inference"),
-            decompositions=self._decompositions(config),
-            partition_fn=default_partition,
+            decompositions=joint.table,
+            partition_fn=joint.partition,
             keep_inference_input_mutations=config.experimental_config.keep_inference_input_mutations,
         )
         policy = config.inference_config.dynamic_gears_merge_policy
         gears = gears_of_graph(guard_gears(gm, example_inputs, policy))
         with whole_operators(), gears, tracing_inputs(example_inputs), names_of_graph(gm):
-            return backend(gm, example_inputs)
+            compiled = backend(gm, example_inputs)
+        joint.report_to(self.reports)
+        return compiled
 
     def compiler(self, config: Snapshot, role: str) -> Callable[..., Any]:
         """What compiles the AOT graphs of one role."""
-        return NpuFxCompiler(config, role, self.reports)
+        return NpuFxCompiler(config, role, self.reports, self.custom_decompositions)
 
     def _decompositions(self, config: Snapshot) -> dict[Any, Callable[..., Any]]:
         if config.mode in CAPTURE_MODES:  # a captured graph keeps torch's operators whole

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
-from torchair.frontend.replacement import Replacement, Specialised
 from torchair.frontend.replacement_pattern import type_difference
 from torchair.frontend.replacement_report import (
     INEXACT,
@@ -17,6 +16,8 @@ from torchair.frontend.replacement_report import (
     ReplacementStatistics,
     explain_later,
 )
+from torchair.frontend.replacement_rule import Replacement, Specialised
+from torchair.frontend.replacement_sizes import first_difference
 from torchair.frontend.replacement_trace import Clean, Traced
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import Match, erase_unused, match_outputs
@@ -115,6 +116,8 @@ class Application:
             return "no result is used"
         if any(self.replacement in self._made.get(op, ()) for op in match.calls):
             return OWN_RESULT
+        if not self.replacement.are_exclusive(match):
+            return "two exclusive arguments are the same value"
         scalars = {name: match[name] for name in self.replacement.scalars}
         types = [match[name].type for name in self.loose.arguments]
         found = self.replacement.specialised(self.clean, types, scalars)
@@ -130,7 +133,7 @@ class Application:
         if not match_outputs(found.pattern.roots, exact, fits):
             return next(iter(reasons), None) or _inexact(found, match)
         source = source_of(match.root.location)
-        if not self.replacement.accepts(found, scalars, source):
+        if not self.replacement.accepts(found, exact, scalars, source):
             return "extra_check returned False"
         if isinstance(found.replacing, str):
             return found.replacing
@@ -147,7 +150,8 @@ class Application:
         origin = [self._made.get(op, frozenset[Replacement]()) for op in match.calls]
         history = frozenset({self.replacement}).union(*origin)
         arguments = [match[name] for name in found.pattern.arguments]
-        values = _inline(replacing, arguments, match.root, anchor, rewriter, self._made, history)
+        inlined = _inline(replacing, arguments, match.root, anchor, rewriter, self._made, history)
+        values = [inlined[value] for value in found.results()]
         for old, new in zip(found.pattern.values(match), values, strict=True):
             if not isinstance(new, BlockArgument) and new.owner in self._made:
                 set_type(new, old.type)
@@ -163,13 +167,18 @@ def _type_reason(found: Specialised, match: Match, types: Sequence[Any]) -> str 
     """How the types of an exact match differ from those that were traced; None when they do not."""
     if [match[name].type for name in found.pattern.arguments] != list(types):
         return INEXACT
+    if found.searched is None and isinstance(found.replacing, Traced):
+        results = [value.type for value in found.results()]
+        given = [value.type for value in found.pattern.values(match)]
+        difference = first_difference(given, results)
+        return f"replace_fn returns something else: {difference}" if difference else None
     return type_difference(found.pattern, match, found.sizes)
 
 
 def _inexact(found: Specialised, match: Match) -> str:
     """Why a loose match is not exact, when types are not the reason."""
     if len(found.pattern.calls) != len(match.calls):
-        names = ", ".join(op.name for _, op in found.pattern.calls)
+        names = ", ".join(op.name for _, op in found.pattern.calls if op is not None)
         return f"for these types search_fn is other calls: {names}"
     return INEXACT
 
@@ -223,8 +232,8 @@ def _inline(
     rewriter: Rewriter,
     made: dict[Operation, frozenset[Replacement]],
     history: frozenset[Replacement],
-) -> list[SSAValue]:
-    """Copy a function's operations in front of another one; returns what the function returns."""
+) -> dict[SSAValue, SSAValue]:
+    """Copy a function's operations in front of another one; returns the copy of each value."""
     body = traced.function.body.block
     block = anchor.parent
     assert block is not None
@@ -240,7 +249,7 @@ def _inline(
         rewriter.modified(new)
         made[new] = history
         values.update(zip(op.results, new.results, strict=True))
-    return [values[value] for value in traced.results]
+    return values
 
 
 def _add_schemas(module: ModuleOp, inserted: Sequence[Traced]) -> None:

@@ -39,13 +39,14 @@ class FunctionPattern:
     Args:
         outputs: what the function returns, in its order.
         roots: the calls to match: the last output of the function, then the others.
-        calls: every call of the pattern with the traced operation it was made from, in order.
+        calls: every call of the pattern in order, with the traced operation it was made from (none
+            in a pattern that was given).
         arguments: names of the function's arguments.
     """
 
     outputs: tuple[Call, ...]
     roots: tuple[Call, ...]
-    calls: tuple[tuple[Call, CallOp], ...]
+    calls: tuple[tuple[Call, CallOp | None], ...]
     arguments: tuple[str, ...]
 
     def values(self, match: Match) -> list[SSAValue]:
@@ -85,7 +86,7 @@ def loose_pattern(
             found=", ".join(unseen),
             hint="give a number that no computation changes, different from all others",
         )
-    _require_connected(pattern, name)
+    require_connected(pattern, name)
     return pattern
 
 
@@ -107,6 +108,8 @@ def exact_pattern(
 def type_difference(pattern: FunctionPattern, match: Match, sizes: TracedSizes) -> str | None:
     """How the types of what an exact pattern matched differ from the traced ones, or None."""
     for node, traced in pattern.calls:
+        if traced is None:
+            continue
         op = match.operation(node)
         assert op is not None, "a match binds every call"
         wanted = [sizes.original_type(result.type) for result in traced.results]
@@ -126,6 +129,14 @@ def _exact_item(item: Any, sizes: TracedSizes) -> Any:
         return wanted is not None and text is not None and is_same_size(wanted, text)
 
     return Hole("", None, is_wanted)
+
+
+def roots_of(
+    outputs: Sequence[Call], calls: Sequence[tuple[Call, CallOp | None]]
+) -> tuple[Call, ...]:
+    """The outputs in the order in which they are matched: the last call first."""
+    places = {node.key: index for index, (node, _) in enumerate(calls)}
+    return tuple(sorted(outputs, key=lambda node: -places[node.key]))
 
 
 class _Builder:
@@ -151,11 +162,8 @@ class _Builder:
                 f"'{name}' returns an argument, which is no pattern",
                 expected="a function that computes everything it returns",
             )
-        order = list(self.nodes.values())
-        places = {node.key: index for index, node in enumerate(order)}
-        roots = sorted(calls, key=lambda node: -places[node.key])
         pairs = tuple((node, op) for op, node in self.nodes.items())
-        return FunctionPattern(tuple(calls), tuple(roots), pairs, self.arguments)
+        return FunctionPattern(tuple(calls), roots_of(calls, pairs), pairs, self.arguments)
 
     def _add(self, op: CallOp, is_output: bool) -> None:
         parameters = op.schema.parameters
@@ -189,7 +197,7 @@ def _is_size_arithmetic(op: CallOp) -> bool:
     return op.name.startswith(("sym.", "aten.sym_"))
 
 
-def _require_connected(pattern: FunctionPattern, name: str) -> None:
+def require_connected(pattern: FunctionPattern, name: str) -> None:
     """Refuse unused arguments, and outputs that share nothing with the last one."""
     reached: set[object] = set()
     for index, root in enumerate(pattern.roots):

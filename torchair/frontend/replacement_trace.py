@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +56,16 @@ class Clean:
     Args:
         passes: what ran before, in order.
         decomposes: whether the default decompositions were applied.
+        custom: the user's decompositions, which override them.
     """
 
     passes: tuple[ModulePass, ...] = tuple(pipelines.build((*pipelines.SHAPE, *pipelines.CLEAN)))
     decomposes: bool = True
+    custom: tuple[tuple[Any, Callable[..., Any]], ...] = ()
 
     def table(self) -> Table:
         """Its decompositions."""
-        return default_decompositions() if self.decomposes else {}
+        return {**(default_decompositions() if self.decomposes else {}), **dict(self.custom)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,16 @@ class Parameters:
     names: tuple[str, ...]
     values: tuple[Any, ...]
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Every tensor by name; those in a list are called ``<parameter>_<index>``."""
+    def tensors(self, of: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+        """Every tensor by name; those in a list are called ``<parameter>_<index>``.
+
+        Args:
+            of: parameters to look at, all of them by default.
+        """
         found: dict[str, torch.Tensor] = {}
         for name, value in zip(self.names, self.values, strict=True):
+            if of is not None and name not in of:
+                continue
             leaves = pytree.tree_leaves(value)
             for index, leaf in enumerate(leaves):
                 if isinstance(leaf, torch.Tensor):
