@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import interned
@@ -31,11 +31,20 @@ def grouped_mm(self: Any, mat2: Any, offs: Any, out_dtype: Any, out: Any) -> Any
     require("GroupedMatmul", self, mat2)
     if rank(self) == rank(mat2) == 3:
         return bmm(self, mat2, out)
-    ends = ge.cast_to(offs, interned.i64)
+    ends = ge.cast_to(_before_narrowing(offs), interned.i64)
     if rank(self) == 2:
         return _grouped(self, mat2, ends, _ROWS if rank(mat2) == 3 else _INNER, out)
     rows = _grouped(turned(mat2), turned(self), ends, _ROWS, like(out, shape(out)[::-1]))
     return turned(rows)
+
+
+def _before_narrowing(ends: SSAValue) -> SSAValue:
+    """The int64 that were cast to the int32 which PyTorch wants."""
+    cast = ends.owner
+    if isinstance(cast, Operation) and cast.name == "ge.Cast":
+        source = cast.operands[0]
+        return source if ge.element(source) == interned.i64 else ends
+    return ends
 
 
 def _grouped(x: SSAValue, weight: SSAValue, ends: SSAValue, kind: int, out: Attribute) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, SSAValue
 
 from torchair.dialects.ge import builder as ge
 from torchair.ir import element_types, interned
 from torchair.passes.convert_aten_to_ge.npu_calls import build, listed
 from torchair.passes.convert_aten_to_ge.npu_matmul import four_bits
+from torchair.passes.convert_aten_to_ge.recipes import untransposed
 from torchair.passes.convert_aten_to_ge.registry import converts
 
 _RESULTS = {"int8": -1, "float16": 0, "bfloat16": 1, "int32": 2}
@@ -32,8 +33,18 @@ def npu_grouped_matmul_list(out: Any, **named: Any) -> Any:
     return _grouped("npu_grouped_matmul.List", named, out, group_type)
 
 
+def _untransposed(weight: list[SSAValue]) -> tuple[list[SSAValue], bool]:
+    """The weights before a transpose that all of them have, and whether they have."""
+    pairs = [untransposed(matrix) for matrix in weight]
+    if not all(is_turned for _, is_turned in pairs):
+        return weight, False
+    return [matrix for matrix, _ in pairs], True
+
+
 def _grouped(name: str, named: dict[str, Any], out: Any, group_type: int) -> Any:
-    x, weight = named["x"], [four_bits(w) for w in named["weight"]]
+    x, weight, is_turned = named["x"], [four_bits(w) for w in named["weight"]], False
+    if not named["antiquant_scale"]:
+        weight, is_turned = _untransposed(weight)
     types = cast("list[Attribute]", out if isinstance(out, list) else [out])
     result = element_types.to_name(interned.element_type(types[0]))
     is_quantised = ge.element(x[0]) == interned.i8
@@ -46,6 +57,7 @@ def _grouped(name: str, named: dict[str, Any], out: Any, group_type: int) -> Any
         types,
         ignored=("output_dtype",),
         weight=weight,
+        transpose_weight=is_turned,
         group_list=None if groups == [] else groups,
         per_token_scale=per_token[0],
         group_type=group_type,
