@@ -253,6 +253,41 @@ def test_misuse_is_refused_with_the_users_line(
     assert __file__ in str(caught.value)
 
 
+def in_three_scopes(x: Tensor) -> Tensor:
+    with scope.npu_stream_switch("a"):
+        y = x + 1
+    with scope.npu_stream_switch("b"):
+        z = x * 2
+    return y + z
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_streams": 2}, "the graph needs 3 streams, the device allows 2"),
+        ({"max_streams": 2, "stream_pool": 2}, None),
+        ({"max_tasks": 1}, "tasks on one stream, the device allows 1"),
+        ({"max_events": 1}, None),
+        ({"target": "ascend950"}, None),
+    ],
+)
+def test_limits_of_the_device_are_options(options: dict[str, Any], words: str | None) -> None:
+    config = torchair.CompilerConfig()
+    for name, value in options.items():
+        setattr(config.device, name, value)
+    torch._dynamo.reset()
+    backend = torchair.get_npu_backend(compiler_config=config)
+    compiled = torch.compile(in_three_scopes, backend=backend, fullgraph=True)
+    if words is not None:
+        with pytest.raises(TorchairError, match=words):
+            compiled(torch.ones(2))
+        return
+    assert compiled(torch.ones(2)).tolist() == [4.0, 4.0]
+    text = str(torchair.report(backend))
+    assert f"expected on {options.get('target', 'host')}:" in text
+    assert text.count("    stream ") == options.get("stream_pool", 3)
+
+
 def test_a_scope_cut_by_a_graph_break_is_refused_with_the_users_line() -> None:
     def cut(x: Tensor) -> Tensor:
         with scope.npu_stream_switch("side"):

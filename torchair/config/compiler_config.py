@@ -60,6 +60,7 @@ class CompilerConfig(OptionGroup):
     aclgraph_config = Subgroup(groups.AclgraphConfig)
     npugraphex_config = Subgroup(groups.CaptureConfig)
     passes = Subgroup(groups.PassesConfig)
+    device = Subgroup(groups.DeviceConfig)
     host = Subgroup(groups.HostConfig)
 
     def __init__(self) -> None:

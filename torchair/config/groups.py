@@ -406,6 +406,29 @@ class PassesConfig(OptionGroup):
     )
 
 
+class DeviceConfig(OptionGroup):
+    """The device that schedules are planned for and checked against."""
+
+    target = choice(
+        ("auto", "host", "ascend310p", "ascend910b", "ascend910_93", "ascend950"),
+        "auto",
+        "Whose costs and limits hold; auto is the host on its engine, and ascend910b on others.",
+        own=True,
+    )
+    stream_pool = integer(
+        1, 64, 4, "Physical streams that labels share; automatic placement takes no more.", own=True
+    )
+    max_streams = integer(
+        1, 65_536, None, "Streams of one graph at most, instead of the target's limit.", own=True
+    )
+    max_events = integer(
+        1, 10**9, None, "Events of one graph at most, instead of the target's limit.", own=True
+    )
+    max_tasks = integer(
+        1, 10**9, None, "Operations of one stream at most, instead of the target's limit.", own=True
+    )
+
+
 class HostConfig(OptionGroup):
     """The host device."""
 

@@ -32,11 +32,25 @@ def stream_options(
             hint="set one of them only",
         )
     target = stream_target(config)
-    schedule = {"streams": str(config.streams), "sync": sync, "target": target}
-    return {"schedule-streams": schedule, "verify-schedule": {"target": target}}
+    device = config.device
+    schedule = {
+        "streams": str(config.streams),
+        "sync": sync,
+        "target": target,
+        "pool": device.stream_pool,
+    }
+    limits = {
+        "target": target,
+        "streams": device.max_streams or 0,
+        "events": device.max_events or 0,
+        "tasks": device.max_tasks or 0,
+    }
+    return {"schedule-streams": schedule, "verify-schedule": limits}
 
 
 def stream_target(config: Snapshot) -> str:
-    """The target of the cost model for the configured engine."""
+    """The target of the cost model: as configured, or that of the engine."""
+    if config.device.target != "auto":
+        return str(config.device.target)
     is_host = config.engine == "host" or get_engine(config.engine).name == "host"
     return "host" if is_host else NPU_TARGET

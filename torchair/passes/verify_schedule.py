@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation
-from xdsl.passes import ModulePass
 
 from torchair.dialects.stream import RecordOp, WaitOp, stream_of
 from torchair.dialects.stream import attributes as names
@@ -18,6 +16,7 @@ from torchair.dialects.stream.order import Clock, StreamClocks
 from torchair.errors import VerifyError
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
+from torchair.passes.rewrite_pass import RewritePass
 from torchair.passes.scheduling.buffers import BufferUses
 from torchair.passes.scheduling.residents import Residents
 from torchair.passes.scheduling.tasks import TaskGraph, is_unplaced, read_tasks
@@ -26,7 +25,7 @@ MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
-class VerifySchedulePass(ModulePass):
+class VerifySchedulePass(RewritePass):
     """Refuses a schedule with a race, a deadlock, an unjoined stream, or too much for the device.
 
     Every operation must be ordered, by its stream and by events, after what it depends on: the
@@ -34,7 +33,8 @@ class VerifySchedulePass(ModulePass):
     collectives of its group and earlier effects. Streams fork from the main stream and join it
     before the function returns. In ge modules, and where the module says ``stream.sync = "data"``,
     the engine orders uses after their producers and joins the streams.
-    Options: `target` names the device whose limits hold; `streams` and `events` override them.
+    Options: `target` names the device whose limits hold; `streams`, `events` and `tasks`
+    (operations on one stream) override them.
     Numeric class: exact. Shown by: test/lit/passes/verify-schedule.mlir
     """
 
@@ -44,21 +44,23 @@ class VerifySchedulePass(ModulePass):
     target: str = "ascend910b"
     streams: int = 0
     events: int = 0
+    tasks: int = 0
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
+    def rewrite(self, module: ModuleOp) -> bool:
         limits = limits_of(self.target)
         limits = Limits(
             self.streams or limits.streams,
             self.events or limits.events,
-            limits.tasks,
+            self.tasks or limits.tasks,
             limits.aicores,
             limits.vectorcores,
         )
-        for function in op.ops:
+        for function in module.ops:
             if isinstance(function, FuncOp) and not function.is_declaration:
                 block = function.body.block
                 if not is_unplaced(block):
-                    _Verification(block, syncs_by_data(op, block), limits).run()
+                    _Verification(block, syncs_by_data(module, block), limits).run()
+        return False
 
 
 def syncs_by_data(module: ModuleOp, block: Block) -> bool:
@@ -246,7 +248,8 @@ class _Verification:
             op=label,
             loc=source,
             hint="add the edges (torchair.ops.record and wait) or let schedule-streams add them; "
-            "where the device is too small, use fewer streams, events or cores",
+            "where the device is too small, use fewer streams, events or cores; config.device has "
+            "other limits",
         )
 
 
