@@ -57,6 +57,14 @@ class Launch:
     def share_memory(self) -> None:
         """Gives the arena back to its pool, for graphs that do not run at the same time."""
 
+class Arena:
+    """Memory in which runs take turns: as many blocks as there are runs at one time, each as large
+    as the largest of them."""
+
+    def __init__(self) -> None: ...
+    @property
+    def bytes_reserved(self) -> int: ...
+
 class ProgramBuilder:
     """Collects instructions. Registers: the inputs, then the constants, then the temporaries."""
 
@@ -103,7 +111,14 @@ class ProgramBuilder:
         """A view of an input or a constant, ``offset`` bytes from its first element."""
     def add_input_layout(self, layout: Layout) -> None:
         """What the next input must look like; none or one for every input."""
-    def build(self, outputs: list[int], n_streams: int = 1, n_events: int = 0) -> Program: ...
+    def build(
+        self,
+        outputs: list[int],
+        n_streams: int = 1,
+        n_events: int = 0,
+        arena: Arena | None = None,
+    ) -> Program:
+        """The program; its runs take turns in ``arena`` with those of other programs."""
 
 def set_worker_excluded_keys(keys: list[int]) -> None:
     """Dispatch keys that threads of streams go below: numbers of torch._C.DispatchKey."""
@@ -273,6 +288,8 @@ class CannEngine:
         that lie in every run where they lie in the first one."""
     def copy_output(self, output: CannOutput, target: int, nbytes: int, stream: int) -> None:
         """Queues a copy on the device."""
+    def show_prints(self) -> bool:
+        """Shows on stderr what graphs print, from now on; False where this CANN cannot."""
     def close(self) -> None:
         """Undoes everything in order; a second call does nothing."""
     @property

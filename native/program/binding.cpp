@@ -56,6 +56,11 @@ Space::Space(std::shared_ptr<const Program> program, std::shared_ptr<runtime::Me
   context_.emplace(program_->parts(), memory_);
 }
 
+Space::Space(std::shared_ptr<const Program> program, const std::shared_ptr<const Block>& block)
+    : program_(std::move(program)), block_(block) {
+  context_.emplace(program_->parts(), block->memory());
+}
+
 Space::~Space() {
   context_.reset();
   if (memory_ == nullptr)
@@ -74,9 +79,10 @@ void Space::share_memory() {
 }
 
 Binding::Binding(std::shared_ptr<const Program> program, std::vector<Register> indices,
-                 std::vector<Tensor> tensors, std::shared_ptr<runtime::MemoryPool> pool)
+                 std::vector<Tensor> tensors, std::shared_ptr<runtime::MemoryPool> pool,
+                 std::shared_ptr<Arena> arena)
     : program_(std::move(program)), bound_(std::move(indices)), tensors_(std::move(tensors)),
-      pool_(std::move(pool)) {
+      pool_(std::move(pool)), arena_(std::move(arena)) {
   const Parts& parts = program_->parts();
   std::vector<bool> is_bound(parts.n_inputs, false);
   for (std::size_t i = 0; i < bound_.size(); ++i) {
@@ -100,16 +106,28 @@ std::unique_ptr<Space> Binding::make_space() const {
   return space;
 }
 
-std::unique_ptr<Space> Binding::take() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      auto space = std::move(idle_.back());
-      idle_.pop_back();
-      return space;
-    }
-  }
-  return make_space();
+std::unique_ptr<Space> Binding::take(const std::shared_ptr<const Block>& block) {
+  if (auto space = take_idle(block))
+    return space;
+  if (!block)
+    return make_space();
+  auto space = std::make_unique<Space>(program_, block);
+  space->context().bind(bound_, tensors_);
+  return space;
+}
+
+// Spaces whose block is no more are of no use.
+std::unique_ptr<Space> Binding::take_idle(const std::shared_ptr<const Block>& block) {
+  const std::lock_guard lock(mutex_);
+  if (block)
+    std::erase_if(idle_, [](const auto& space) { return space->block().expired(); });
+  const auto found = std::ranges::find_if(
+      idle_, [&block](const auto& space) { return space->block().lock() == block; });
+  if (found == idle_.end())
+    return nullptr;
+  auto space = std::move(*found);
+  idle_.erase(found);
+  return space;
 }
 
 void Binding::give_back(std::unique_ptr<Space> space) noexcept {
@@ -117,11 +135,35 @@ void Binding::give_back(std::unique_ptr<Space> space) noexcept {
   idle_.push_back(std::move(space));
 }
 
+// A block of an arena for the length of one run; none without an arena.
+class BlockLease {
+public:
+  BlockLease(const std::shared_ptr<Arena>& arena, std::int64_t bytes)
+      : arena_(bytes == 0 ? nullptr : arena) {
+    if (arena_)
+      block_ = arena_->take(static_cast<std::size_t>(bytes));
+  }
+  BlockLease(const BlockLease&) = delete;
+  BlockLease& operator=(const BlockLease&) = delete;
+  ~BlockLease() {
+    if (block_)
+      arena_->give_back(std::move(block_));
+  }
+  const std::shared_ptr<const Block>& block() const { return block_; }
+  // Keeps the block for good.
+  void abandon() { new std::shared_ptr<const Block>(std::move(block_)); }
+
+private:
+  std::shared_ptr<Arena> arena_;
+  std::shared_ptr<const Block> block_;
+};
+
 // A space for the length of one run, clean again at its end however it ends.
 class Binding::Lease {
 public:
   Lease(Binding& binding, std::span<const Tensor> inputs)
-      : binding_(binding), space_(binding.take()) {
+      : binding_(binding), block_(binding.arena_, binding.program_->parts().arena_bytes),
+        space_(binding.take(block_.block())) {
     space_->context().bind(binding_.free_, inputs);
   }
   Lease(const Lease&) = delete;
@@ -129,6 +171,7 @@ public:
   ~Lease() {
     if (abandoned_) {
       space_.release(); // a thread may still use it
+      block_.abandon();
       return;
     }
     // On several streams, what no call is the last to use is dropped here.
@@ -153,6 +196,7 @@ public:
 
 private:
   Binding& binding_;
+  BlockLease block_;
   std::unique_ptr<Space> space_;
   bool finished_ = false;
   bool abandoned_ = false;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "program/arena.h"
 #include "program/program.h"
 #include "runtime/runtime.h"
 
@@ -27,15 +28,19 @@ class Space {
 public:
   // The memory comes from `pool`, which then stays alive, or from the system.
   Space(std::shared_ptr<const Program> program, std::shared_ptr<runtime::MemoryPool> pool);
+  // The memory is a block, which does not stay alive. Without it the context must not run.
+  Space(std::shared_ptr<const Program> program, const std::shared_ptr<const Block>& block);
   Space(const Space&) = delete;
   Space& operator=(const Space&) = delete;
   ~Space();
   // Lets the pool give the memory to others, which must not run at the same time.
   void share_memory();
   Context& context() { return *context_; }
+  const std::weak_ptr<const Block>& block() const { return block_; }
 
 private:
   std::shared_ptr<const Program> program_;
+  std::weak_ptr<const Block> block_;
   std::shared_ptr<runtime::MemoryPool> pool_;
   void* memory_ = nullptr;
   bool shared_ = false;
@@ -46,9 +51,11 @@ class Binding : public std::enable_shared_from_this<Binding> {
 public:
   // `indices` are the inputs that `tensors` are bound to; the others are free. Throws
   // std::invalid_argument for an index out of range or given twice, or a tensor whose layout the
-  // plan does not take. `pool` may be null.
+  // plan does not take. Launches get their memory from `pool`, runs theirs from `arena`; either may
+  // be null.
   Binding(std::shared_ptr<const Program> program, std::vector<Register> indices,
-          std::vector<Tensor> tensors, std::shared_ptr<runtime::MemoryPool> pool);
+          std::vector<Tensor> tensors, std::shared_ptr<runtime::MemoryPool> pool,
+          std::shared_ptr<Arena> arena);
   Binding(const Binding&) = delete;
   Binding& operator=(const Binding&) = delete;
 
@@ -70,7 +77,8 @@ private:
   void execute(Lease& lease, const Look& look);
   void check_count(std::span<const Tensor> inputs) const;
   bool fits(std::span<const Tensor> inputs) const;
-  std::unique_ptr<Space> take();
+  std::unique_ptr<Space> take(const std::shared_ptr<const Block>& block);
+  std::unique_ptr<Space> take_idle(const std::shared_ptr<const Block>& block);
   void give_back(std::unique_ptr<Space> space) noexcept;
   std::unique_ptr<Space> make_space() const;
 
@@ -80,6 +88,7 @@ private:
   std::vector<Tensor> tensors_;
   std::vector<Register> free_;
   std::shared_ptr<runtime::MemoryPool> pool_;
+  std::shared_ptr<Arena> arena_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Space>> idle_;
 };

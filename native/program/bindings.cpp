@@ -125,6 +125,7 @@ using ObservedSpec = std::tuple<std::int32_t, std::vector<std::int64_t>, std::ve
 // What Python calls a program is a binding of one.
 using ProgramHandle = runtime::Handle<Binding>;
 using LaunchHandle = runtime::Handle<Launch>;
+using ArenaHandle = runtime::Handle<Arena>;
 
 Layout to_layout(LayoutSpec spec) {
   return {std::get<0>(spec), std::move(std::get<1>(spec)), std::move(std::get<2>(spec))};
@@ -189,13 +190,14 @@ public:
   }
 
   ProgramHandle build(std::vector<Register> outputs, std::uint32_t n_streams,
-                      std::uint32_t n_events) {
+                      std::uint32_t n_events, const ArenaHandle* arena) {
     parts_.outputs = std::move(outputs);
     parts_.n_streams = n_streams;
     parts_.n_events = n_events;
     auto program = std::make_shared<const Program>(std::exchange(parts_, {}));
     return ProgramHandle(std::make_shared<Binding>(std::move(program), std::vector<Register>{},
-                                                   std::vector<Tensor>{}, nullptr));
+                                                   std::vector<Tensor>{}, nullptr,
+                                                   arena != nullptr ? arena->share() : nullptr));
   }
 
 private:
@@ -266,9 +268,9 @@ observe_program(ProgramHandle& program, const nb::list& inputs,
 
 ProgramHandle bind_program(ProgramHandle& program, std::vector<Register> indices,
                            const nb::list& tensors, runtime::Handle<runtime::MemoryPool>* pool) {
-  return ProgramHandle(std::make_shared<Binding>(program->share_program(), std::move(indices),
-                                                 take_all(tensors),
-                                                 pool != nullptr ? pool->share() : nullptr));
+  return ProgramHandle(
+      std::make_shared<Binding>(program->share_program(), std::move(indices), take_all(tensors),
+                                pool != nullptr ? pool->share() : nullptr, nullptr));
 }
 
 void put_on(LaunchHandle& launch, runtime::Handle<runtime::Device>& device,
@@ -316,6 +318,10 @@ void bind(nb::module_& module) {
       .def("put_on", &put_on, nb::arg("device"), nb::arg("streams"))
       .def("outputs", [](LaunchHandle& launch) { return give_all(launch->outputs()); })
       .def("share_memory", [](LaunchHandle& launch) { launch->share_memory(); });
+  nb::class_<ArenaHandle>(module, "Arena")
+      .def("__init__", [](ArenaHandle* self) { new (self) ArenaHandle(std::make_shared<Arena>()); })
+      .def_prop_ro("bytes_reserved",
+                   [](const ArenaHandle& arena) { return arena->bytes_reserved(); });
   const auto nowhere = nb::make_tuple(0, nb::make_tuple(), nb::make_tuple());
   nb::class_<ProgramBuilder>(module, "ProgramBuilder")
       .def(nb::init<std::size_t, const nb::list&, std::size_t, std::uintptr_t>(),
@@ -337,7 +343,7 @@ void bind(nb::module_& module) {
            nb::arg("offset"), nb::arg("layout"))
       .def("add_input_layout", &ProgramBuilder::add_input_layout, nb::arg("layout"))
       .def("build", &ProgramBuilder::build, nb::arg("outputs"), nb::arg("n_streams") = 1,
-           nb::arg("n_events") = 0);
+           nb::arg("n_events") = 0, nb::arg("arena") = nb::none());
   module.def("set_worker_excluded_keys", &set_worker_excluded_keys, nb::arg("keys"));
   module.def("take_proxy_handle",
              [] { return reinterpret_cast<std::uintptr_t>(take_proxy_handle()); });

@@ -50,8 +50,13 @@ class Emitted:
     results: list[list[int]]
 
 
-def emit(lowered: Lowered, schedule: Schedule, places: Places | None = None) -> Emitted:
-    """Builds the native program."""
+def emit(
+    lowered: Lowered,
+    schedule: Schedule,
+    places: Places | None = None,
+    arena: _native.Arena | None = None,
+) -> Emitted:
+    """Builds the native program; the memory of ``places`` is in the arena, or its own."""
     places = places or Places()
     made = [call for call in lowered.calls if call.route is not None]
     registers = _Registers(lowered, made, schedule, places)
@@ -70,7 +75,7 @@ def emit(lowered: Lowered, schedule: Schedule, places: Places | None = None) -> 
         getattr(builder, method)(*arguments, placement)
     _add_places(builder, registers, places)
     outputs = [registers.of(value) for value in lowered.outputs]
-    native = builder.build(outputs, schedule.n_streams, n_events)
+    native = builder.build(outputs, schedule.n_streams, n_events, arena)
     results = [[registers.of(v) for v in call.results if v is not None] for call in made]
     return Emitted(native, [call.index for call in made], results)
 

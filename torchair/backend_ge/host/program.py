@@ -72,6 +72,8 @@ class Program:
     Args:
         trace: the calls.
         plan: whether memory is planned once the program has run twice.
+        arena: where runs have their planned memory, in turns with those of other programs; None:
+            in memory that the program keeps. Launches and runs of bound programs keep theirs.
 
     Raises:
         ValueError: the trace is malformed, e.g. uses a slot before its definition, or waits for an
@@ -80,7 +82,7 @@ class Program:
     ``routes`` has the route of every call: "proxy", "dispatcher" or "python".
     """
 
-    def __init__(self, trace: Trace, plan: bool = True) -> None:
+    def __init__(self, trace: Trace, plan: bool = True, arena: _native.Arena | None = None) -> None:
         self._schedule = schedule_of(trace.calls)
         if self._schedule.n_streams > 1:
             _prepare_workers()
@@ -89,6 +91,7 @@ class Program:
         self.routes = [_ROUTE_NAMES[type(call.route)] for call in lowered.calls]
         self._plain = _Version(trace, lowered, emit(lowered, self._schedule))
         self._planned: _Version | None = None
+        self._arena = arena
         copy = Trace(trace.inputs, trace.constants, list(trace.calls), trace.outputs)
         self._to_plan = (copy, lowered) if plan else None  # given up with the plan
         self._arena_bytes = self._max_live_bytes = 0
@@ -229,7 +232,7 @@ class Program:
             self._arena_bytes, self._max_live_bytes = memory.places.arena_bytes, memory.max_live
             self._viewed_inputs = memory.viewed_inputs
             self._products = memory.products
-            emitted = emit(memory.lowered, self._schedule, memory.places)
+            emitted = emit(memory.lowered, self._schedule, memory.places, self._arena)
             self._planned = _Version(trace, memory.lowered, emitted)
         return outputs
 

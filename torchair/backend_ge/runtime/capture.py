@@ -115,7 +115,7 @@ class Capture:
     def _make_replayer(self, specialised: Specialised) -> Replayer:
         options, trace = self._policy.device, specialised.trace
         if options is None:
-            return InlineReplay(Program(trace))
+            return InlineReplay(Program(trace, arena=self._pool.arena))
         places = enumerate(self._positions)
         written = [place for place, index in places if index in specialised.written]
 

@@ -28,10 +28,12 @@ class StagingPool:
 
     Attributes:
         lock: held while a capture of this pool runs.
+        arena: where captures on the caller's thread have their intermediate values, in turns.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.arena = _native.Arena()
         self._block: dict[torch.device, torch.Tensor] = {}
         self._blocks: list[int] = []
         self._npu_memory: NpuMemory | None = None
@@ -39,8 +41,9 @@ class StagingPool:
 
     @property
     def bytes_reserved(self) -> int:
-        """Bytes of all blocks given out, and of the pools on devices."""
-        return sum(self._blocks) + sum(p.bytes_reserved for p in self._device_pools.values())
+        """Bytes of all blocks given out, of the arena, and of the pools on devices."""
+        on_devices = sum(p.bytes_reserved for p in self._device_pools.values())
+        return sum(self._blocks) + self.arena.bytes_reserved + on_devices
 
     def device_pool(self, name: str) -> _native.runtime.MemoryPool:
         """The memory that captures of this pool share on a device."""
