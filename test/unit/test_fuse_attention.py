@@ -147,6 +147,33 @@ def test_mask_of_any_rank(shape: tuple[int, ...], tmp_path: Path) -> None:
     assert "FusedInferAttentionScore" in nodes and "SelectV2" not in nodes
 
 
+def zeros_and_infinities(q: Tensor, k: Tensor, v: Tensor, shown: Tensor) -> Tensor:
+    numbers = torch.zeros(5, 12, dtype=q.dtype).masked_fill(~shown, -math.inf)
+    return by_groups(q, k, v, numbers)
+
+
+def infinities_where_hidden(q: Tensor, k: Tensor, v: Tensor, shown: Tensor) -> Tensor:
+    numbers = torch.zeros_like(shown, dtype=q.dtype).masked_fill_(shown.logical_not(), -math.inf)
+    return by_groups(q, k, v, numbers)
+
+
+def triangle_of_infinities(q: Tensor, k: Tensor, v: Tensor, shown: Tensor) -> Tensor:
+    numbers = torch.full((5, 12), -math.inf, dtype=q.dtype).triu(1)
+    return by_groups(q, k, v, numbers)
+
+
+@pytest.mark.parametrize(
+    "form", [zeros_and_infinities, infinities_where_hidden, triangle_of_infinities]
+)
+def test_masks_made_of_numbers(form: Any, tmp_path: Path) -> None:
+    shown = torch.rand(5, 12) > 0.3
+    inputs = (*grouped(5), shown)
+    found, nodes = compile_and_count(form, inputs, tmp_path)
+    torch.testing.assert_close(found, form(*inputs))
+    assert "FusedInferAttentionScore" in nodes
+    assert not {"MaskedFill", "SelectV2", "BroadcastTo"} & set(nodes)
+
+
 def test_row_that_sees_nothing_is_zero(tmp_path: Path) -> None:
     mask = torch.ones(2, 1, 5, 12, dtype=torch.bool)
     mask[0, :, 2] = False

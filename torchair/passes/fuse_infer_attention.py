@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xdsl.ir import Attribute, SSAValue
 
-from torchair.dialects.aten import lookup
 from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import ANY, Call, Hole, Match, call, one_of, rewrites, shared, value
@@ -19,21 +17,23 @@ from torchair.passes.fusion_forms import (
     VIEWS,
     Size,
     create,
+    create_named,
     element_of,
     permuted,
-    scalar,
     sizes_of,
     type_with_sizes,
+)
+from torchair.passes.infer_attention_masks import (
+    MASK,
+    has_fitting_mask,
+    is_causal,
+    mask_arguments,
+    rows_of,
 )
 from torchair.passes.rewrite_pass import PatternPass
 
 _FUSED = "npu.npu_fused_infer_attention_score"
 _SWAP = [0, 2, 1, 3]
-_TRIANGLE = 2048
-"""Side of the mask that ``sparse_mode`` 2 (causal from the upper left) wants."""
-_CAUSAL = 2
-_WHOLE_ROWS = 2
-"""``inner_precise`` that gives zeros for rows whose mask hides every key, as PyTorch does."""
 _LARGEST_HEAD, _HEAD_UNIT = 512, 16
 _MOST_HEADS, _LARGEST_GROUP = 256, 64
 
@@ -46,19 +46,6 @@ def _repeated(name: str) -> Call:
     return shared(call(VIEWS, copied, ANY))
 
 
-def _is_boolean(mask: SSAValue) -> bool:
-    return element_of(mask) == interned.i1
-
-
-_HIDDEN = shared(call(("aten.logical_not", "aten.bitwise_not"), value("hidden")))
-_MASK = one_of(
-    shared(call("aten.where.self", _HIDDEN, scalar(0.0), scalar(-math.inf))),
-    shared(call("aten.where.self", value("shown"), scalar(0.0), scalar(-math.inf))),
-    _HIDDEN,
-    value("shown", _is_boolean),
-    Hole("mask"),
-)
-"""PyTorch makes numbers of a boolean mask, where True shows; the operator takes what hides."""
 _ATTENTION = call(
     "aten._scaled_dot_product_flash_attention_for_cpu",
     value("query"),
@@ -66,7 +53,7 @@ _ATTENTION = call(
     one_of(_repeated("value"), value("value")),
     0.0,
     Hole("is_causal", True),
-    attn_mask=_MASK,
+    attn_mask=MASK,
     scale=Hole("scale"),
 )
 
@@ -97,8 +84,8 @@ def _is_inference(match: Match) -> bool:
         and _are_a_pair(key, val)
         and _has_fitting_heads(query, key)
         and _scale(match) is not None
-        and (not match["is_causal"] or _rows(query) > 1 or query[2] == key[2])
-        and _has_fitting_mask(match, query, key)
+        and (not is_causal(match) or rows_of(query) > 1 or query[2] == key[2])
+        and has_fitting_mask(match)
     )
 
 
@@ -127,24 +114,6 @@ def _has_fitting_heads(query: list[Size], key: list[Size]) -> bool:
     )
 
 
-def _rows(query: list[Size]) -> int:
-    """Query tokens, if certain to be several; 1 when there is one, or a symbolic number."""
-    return query[2] if isinstance(query[2], int) else 1
-
-
-def _has_fitting_mask(match: Match, query: list[Size], key: list[Size]) -> bool:
-    boolean = match.get("hidden") or match.get("shown")
-    mask = match.get("mask") if boolean is None else boolean
-    if mask is None:
-        return True
-    sizes, element = sizes_of(mask), element_of(mask)
-    if sizes is None or len(sizes) > 4 or match["is_causal"]:
-        return False
-    whole = [query[0], 1 if boolean is not None else query[1], query[2], key[2]]
-    fits = all(s in (1, w) for s, w in zip(reversed(sizes), reversed(whole), strict=False))
-    return fits and element == (interned.i1 if boolean is not None else element_of(match["query"]))
-
-
 def _scale(match: Match) -> float | None:
     given = match["scale"]
     if given is None:
@@ -162,7 +131,7 @@ def fuse_swapped_inference(match: Match, rewriter: Rewriter) -> None:
     """Attention whose result alone is swapped: the operator writes it so, where it can."""
     root, attention = match.root, _attention(match)
     values, layout = _inputs(match)
-    if layout == "BNSD" and _rows(sizes_of(match["query"]) or []) > 1:
+    if layout == "BNSD" and rows_of(sizes_of(match["query"]) or []) > 1:
         layout = "BNSD_BSND"
     type_ = attention.results[0].type if layout == "BNSD" else root.results[0].type
     fused = _create(values, layout, type_, match, rewriter)
@@ -215,74 +184,15 @@ def _create(
     query, key = (sizes_of(match[name]) or [] for name in ("query", "key"))
     named: dict[str, Any] = dict(zip(("query", "key", "value"), values, strict=True))
     named |= {"num_heads": query[1], "num_key_value_heads": key[1], "input_layout": layout}
-    named |= {"scale": _scale(match), **_masks(match, rewriter)}
-    cls = lookup(_FUSED)
-    assert cls is not None, _FUSED
-    arguments = [named.get(p.name, p.default) for p in cls.schema.parameters]
-    empty = interned.tensor([0], interned.f32)
-    return rewriter.create(cls, arguments, [type_, empty], match.root).results[0]
+    named |= {"scale": _scale(match), **mask_arguments(match, rewriter)}
+    types: list[Attribute] = [type_, interned.tensor([0], interned.f32)]
+    return create_named(rewriter, _FUSED, named, types, match.root).results[0]
 
 
 def _swapped_type(source: SSAValue) -> Attribute:
     sizes = sizes_of(source)
     assert sizes is not None, "checked when it matched"
     return type_with_sizes(source.type, [sizes[0], sizes[2], sizes[1], sizes[3]])
-
-
-def _masks(match: Match, rewriter: Rewriter) -> dict[str, Any]:
-    """The arguments that hide keys."""
-    if match["is_causal"]:
-        return {"atten_mask": _triangle(match.root, rewriter), "sparse_mode": _CAUSAL}
-    hidden, shown, mask = (match.get(name) for name in ("hidden", "shown", "mask"))
-    if shown is not None:
-        hidden = create(rewriter, "aten.logical_not", [shown], [shown.type], match.root).results[0]
-    if hidden is not None:
-        rows = (sizes_of(match["query"]) or [])[2]
-        exact = {} if rows == 1 else {"inner_precise": _WHOLE_ROWS}
-        return {"atten_mask": _widened(hidden, 1, match, rewriter), **exact}
-    if mask is None:
-        return {}
-    heads = (sizes_of(match["query"]) or [])[1]
-    return {"pse_shift": _widened(mask, heads, match, rewriter)}
-
-
-def _triangle(root: CallOp, rewriter: Rewriter) -> SSAValue:
-    """True strictly above the diagonal."""
-    type_ = interned.tensor([_TRIANGLE, _TRIANGLE], interned.i1)
-    values = [[_TRIANGLE, _TRIANGLE], True, interned.i1]
-    ones = create(rewriter, "aten.full", values, [type_], root).results
-    return create(rewriter, "aten.triu", [*ones, 1], [type_], root).results[0]
-
-
-def _widened(mask: SSAValue, heads: Size, match: Match, rewriter: Rewriter) -> SSAValue:
-    """A mask over ``[batch or 1, heads, query tokens, key tokens]``.
-
-    A row that may be the only one needs the whole batch: the operator has a branch for it that
-    takes no other mask.
-    """
-    root, query, key = match.root, match["query"], match["key"]
-    query_sizes, key_sizes = sizes_of(query) or [], sizes_of(key) or []
-    for _ in range(4 - len(sizes_of(mask) or [])):
-        type_ = type_with_sizes(mask.type, [1, *(sizes_of(mask) or [])])
-        mask = create(rewriter, "aten.unsqueeze", [mask, 0], [type_], root).results[0]
-    sizes = sizes_of(mask) or []
-    batch = sizes[0] if _rows(query_sizes) > 1 or heads != 1 else query_sizes[0]
-    wanted = [batch, heads, query_sizes[2], key_sizes[2]]
-    if wanted == sizes:
-        return mask
-    sources = [(query, 0), (query, 1), (query, 2), (key, 2)]
-    target: list[Any] = [
-        -1 if have == want else _size(source, dim, want, root, rewriter)
-        for have, want, (source, dim) in zip(sizes, wanted, sources, strict=True)
-    ]
-    type_ = type_with_sizes(mask.type, wanted)
-    return create(rewriter, "aten.expand", [mask, target], [type_], root).results[0]
-
-
-def _size(source: SSAValue, dim: int, size: Size, root: CallOp, rewriter: Rewriter) -> Any:
-    if isinstance(size, int):
-        return size
-    return create(rewriter, "aten.sym_size.int", [source, dim], [interned.i64], root).results[0]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 from xdsl.ir import Attribute, SSAValue
 
-from torchair.dialects.aten import lookup
-from torchair.ir import interned
 from torchair.ir.graph_pattern import ANY, Match, call, one_of, rewrites, shared, value
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op
 from torchair.passes.canonicalize.permutations import PERMUTATIONS, order_of
@@ -16,8 +14,10 @@ from torchair.passes.fusion_forms import (
     FLOATS,
     Size,
     create,
+    create_named,
     element_of,
     permuted,
+    read_size,
     sizes_of,
     type_with_sizes,
 )
@@ -86,10 +86,7 @@ def _create(values: list[Any], type_: Attribute, match: Match, rewriter: Rewrite
     """The fused product of a left factor and weights, given the order of the left factor."""
     x, weight, order = values
     named = {"input": x, "weight": weight, "perm_x1": order, "perm_x2": [0, 1, 2], "perm_y": _SWAP}
-    cls = lookup(_FUSED)
-    assert cls is not None, _FUSED
-    arguments = [named.get(p.name, p.default) for p in cls.schema.parameters]
-    return rewriter.create(cls, arguments, [type_], match.root).results[0]
+    return create_named(rewriter, _FUSED, named, [type_], match.root).results[0]
 
 
 _WEIGHTS = shared(call("aten.expand", value("weight"), ANY, implicit=ANY))
@@ -120,18 +117,14 @@ def _is_swapped_stack(match: Match) -> bool:
 def fuse_swapped_stack(match: Match, rewriter: Rewriter) -> None:
     root, source, weight = match.root, match["source"], match["weight"]
     heads, inner, columns = sizes_of(weight) or []
-    tokens, result = sizes_of(source) or [], sizes_of(root.results[0]) or []
+    tokens = sizes_of(source) or []
     rows = _product_of(tokens[0], tokens[1])
     flat_type = type_with_sizes(source.type, [rows, heads, inner])
     flat = create(rewriter, "aten.view", [source, [-1, heads, inner]], [flat_type], root).results[0]
     fused_type = type_with_sizes(source.type, [rows, heads, columns])
     fused = _create([flat, weight, _SWAP], fused_type, match, rewriter)
-    sizes = [
-        create(rewriter, "aten.sym_size.int", [source, dim], [interned.i64], root).results[0]
-        if isinstance(size, str)
-        else size
-        for dim, size in enumerate(result)
-    ]
+    leading = [read_size(rewriter, source, dim, root) for dim in (0, 1)]
+    sizes = [*leading, heads, columns]
     view = create(rewriter, "aten.view", [fused, sizes], [root.results[0].type], root)
     rewriter.replace(root, view.results)
 

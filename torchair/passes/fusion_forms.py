@@ -196,3 +196,22 @@ def create(
     assert cls is not None, name
     defaults = [parameter.default for parameter in cls.schema.parameters[len(values) :]]
     return rewriter.create(cls, [*values, *defaults], types, before)
+
+
+def create_named(
+    rewriter: Rewriter, name: str, named: dict[str, Any], types: list[Attribute], before: Operation
+) -> CallOp:
+    """Build an operation by mnemonic, with values by the names of its parameters."""
+    cls = lookup(name)
+    assert cls is not None, name
+    values = [named.get(parameter.name, parameter.default) for parameter in cls.schema.parameters]
+    return rewriter.create(cls, values, types, before)
+
+
+def read_size(rewriter: Rewriter, source: SSAValue, dim: int, before: Operation) -> int | SSAValue:
+    """The size of a dimension: a number, or a value read where it is symbolic."""
+    shape = shape_of(source)
+    assert shape is not None, "only dimensions of known tensors are read"
+    if shape[dim] != interned.DYNAMIC:
+        return shape[dim]
+    return create(rewriter, "aten.sym_size.int", [source, dim], [interned.i64], before).results[0]

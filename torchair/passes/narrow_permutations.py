@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 from xdsl.ir import SSAValue
 
-from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.permutations import PERMUTATIONS, order_of
 from torchair.passes.canonicalize.views import ROW_MAJOR, drop_view_to_same_type, merge_views
-from torchair.passes.fusion_forms import Size, create, sizes_of, type_with_sizes
+from torchair.passes.fusion_forms import Size, create, read_size, sizes_of, type_with_sizes
 from torchair.passes.rewrite_pass import PatternPass
 
 _CHAIN_LIMIT = 16
@@ -166,9 +165,7 @@ def _view(value: SSAValue, sizes: list[Size], plan: _Plan, rewriter: Rewriter) -
         if isinstance(size, str) and len(symbols) == 1:
             arguments[dim] = -1
         elif isinstance(size, str):
-            values = [plan.source, known.index(size)]
-            read = create(rewriter, "aten.sym_size.int", values, [interned.i64], plan.last)
-            arguments[dim] = read.results[0]
+            arguments[dim] = read_size(rewriter, plan.source, known.index(size), plan.last)
     type_ = type_with_sizes(value.type, sizes)
     return create(rewriter, "aten.view", [value, arguments], [type_], plan.last).results[0]
 

@@ -190,3 +190,26 @@ func.func @negative_two_streams(%q: tensor<2x8x6x16xbf16>, %k: tensor<2x2x9x16xb
   %y, %lse = aten._scaled_dot_product_flash_attention_for_cpu(%q, %kk, %kk) : (tensor<2x8x6x16xbf16>, tensor<2x8x9x16xbf16>, tensor<2x8x9x16xbf16>) -> (tensor<2x8x6x16xbf16>, tensor<2x8x6xf32>)
   func.return %y : tensor<2x8x6x16xbf16>
 }
+
+// -----
+
+// CHECK-LABEL: @zeros_and_infinities
+// CHECK: npu.npu_fused_infer_attention_score(%q, %k, %k, atten_mask = %hidden,
+func.func @zeros_and_infinities(%q: tensor<2x8x6x16xbf16>, %k: tensor<2x2x9x16xbf16>, %hidden: tensor<6x9xi1>) -> tensor<2x8x6x16xbf16> {
+  %0 = aten.zeros(size = [6, 9], dtype = bf16) : () -> tensor<6x9xbf16>
+  %1 = aten.masked_fill.Scalar(%0, %hidden, value = -inf) : (tensor<6x9xbf16>, tensor<6x9xi1>) -> tensor<6x9xbf16>
+  %y, %lse = aten._scaled_dot_product_flash_attention_for_cpu(%q, %k, %k, attn_mask = %1) : (tensor<2x8x6x16xbf16>, tensor<2x2x9x16xbf16>, tensor<2x2x9x16xbf16>, tensor<6x9xbf16>) -> (tensor<2x8x6x16xbf16>, tensor<2x8x6xf32>)
+  func.return %y : tensor<2x8x6x16xbf16>
+}
+
+// -----
+
+// CHECK-LABEL: @triangle_of_infinities
+// CHECK: npu.npu_fused_infer_attention_score
+// CHECK-SAME: sparse_mode = 2
+func.func @triangle_of_infinities(%q: tensor<2x8x6x16xbf16>, %k: tensor<2x2x9x16xbf16>) -> tensor<2x8x6x16xbf16> {
+  %0 = aten.full(size = [6, 9], fill_value = -inf, dtype = bf16) : () -> tensor<6x9xbf16>
+  %1 = aten.triu(%0, diagonal = 1) : (tensor<6x9xbf16>) -> tensor<6x9xbf16>
+  %y, %lse = aten._scaled_dot_product_flash_attention_for_cpu(%q, %k, %k, attn_mask = %1) : (tensor<2x8x6x16xbf16>, tensor<2x2x9x16xbf16>, tensor<2x2x9x16xbf16>, tensor<6x9xbf16>) -> (tensor<2x8x6x16xbf16>, tensor<2x8x6xf32>)
+  func.return %y : tensor<2x8x6x16xbf16>
+}
