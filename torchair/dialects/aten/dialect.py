@@ -54,7 +54,10 @@ def lookup_custom(name: str) -> type[AtenOp] | None:
 
 
 def define(schema_text: str) -> type[AtenOp]:
-    """Define (or find) the operation class of a custom operator from its live schema.
+    """Define (or find) the operation class of an operator from its live schema.
+
+    An operator of the table that has another signature here (torch_npu in another version) gets
+    the class of its live schema, for all modules of this process.
 
     Raises:
         VerifyError: the same operator was defined with another schema.
@@ -63,6 +66,9 @@ def define(schema_text: str) -> type[AtenOp]:
     known = lookup(schema.name)
     if known is None:
         known = _custom[schema.name] = make_call_class(AtenOp, schema)
+    elif schema.name not in _custom and _signature(known.schema) != _signature(schema):
+        known = _custom[schema.name] = make_call_class(AtenOp, schema)
+        _classes[schema.name] = known
     elif known.schema.text != schema_text and schema.name in _custom:
         raise VerifyError(
             f"'{schema.name}' is already defined with another schema",
@@ -71,6 +77,12 @@ def define(schema_text: str) -> type[AtenOp]:
             hint="give the operator another overload name, or start a new process",
         )
     return known
+
+
+def _signature(schema: Schema) -> object:
+    """What makes schemas the same, however they are written."""
+    parameters = [(p.name, p.role, p.kind, repr(p.default), p.writes) for p in schema.parameters]
+    return parameters, schema.results
 
 
 @irdl_attr_definition

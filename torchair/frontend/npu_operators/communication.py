@@ -133,7 +133,8 @@ def recv(
     if out_tensor.device.type == "meta":
         return out_tensor.new_empty(out_tensor.shape)
     name = group_name(pg_tag, ranks)
-    return groups.receive(out_tensor.shape, out_tensor.dtype, rank, tag, name)
+    like = out_tensor
+    return groups.receive(like.shape, like.dtype, rank, tag, name, like.device)
 
 
 @implements("npu_quant_all_reduce")

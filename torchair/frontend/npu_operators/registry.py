@@ -348,22 +348,63 @@ def is_torch_npu_installed() -> bool:
 
 
 def define_operators() -> None:
-    """Define every operator of ``FAMILIES`` under ``torch.ops``, once, unless torch_npu does.
+    """Define every operator of ``FAMILIES`` under ``torch.ops``, once.
+
+    Where torch_npu is installed its own operators are used; only collectives that it does not
+    define are.
 
     Raises:
         ConfigError: a name of ``FAMILIES`` is not in the schema table.
     """
-    if _libraries or is_torch_npu_installed():
+    if _libraries:
         return
     schemas = _schemas()
+    is_installed = is_torch_npu_installed()
+    defined: list[str] = []
     for family, names in FAMILIES.items():
         for name in names:
-            _define(family, name, schemas)
-    texts = {name: schemas[name] for name in operators()}
+            if not is_installed or (name.startswith(COLLECTIVES) and _live(name) is None):
+                _define(family, name, schemas)
+                defined.append(name)
     for namespace, library in _libraries.items():
         prefix = f"{namespace}::"
-        own = [text for name, text in texts.items() if _qualified(name).startswith(prefix)]
+        own = [schemas[name] for name in defined if _qualified(name).startswith(prefix)]
         define_functionalization(library, namespace, own)
+
+
+def schema_differences() -> dict[str, tuple[str, str]]:
+    """Operators that torch_npu defines with other parameters than the table.
+
+    Returns:
+        By name: the schema that is installed, and the table's. Calls of them are converted as long
+        as the other parameters have their defaults.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name, text in _schemas().items():
+        op = _live(name)
+        if op is None:
+            continue
+        known = torch._C.parse_schema(f"{_qualified(name).partition('::')[0]}::{text}")
+        if not _is_alike(op._schema, known):
+            found[name] = (str(op._schema), str(known))
+    return found
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    first, second = ([_parameter(a) for a in s.arguments] for s in (one, other))
+    return first == second and len(one.returns) == len(other.returns)
+
+
+def _parameter(argument: Any) -> tuple[object, ...]:
+    return argument.name, str(argument.type), argument.kwarg_only, repr(argument.default_value)
+
+
+def _live(name: str) -> Any | None:
+    """The overload of a name as ``FAMILIES`` has it, None when nobody defined it."""
+    namespace, local = _qualified(name).split("::")
+    packet, _, overload = local.partition(".")
+    found = getattr(getattr(torch.ops, namespace), packet, None)
+    return getattr(found, overload or "default", None)
 
 
 def _define(family: str, name: str, schemas: dict[str, str]) -> None:

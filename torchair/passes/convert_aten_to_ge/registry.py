@@ -26,9 +26,9 @@ from typing import Any, cast
 
 from xdsl.ir import Attribute, SSAValue
 
-from torchair.dialects.aten.torch_schema import mnemonic
+from torchair.dialects.aten.torch_schema import mnemonic, parse_schema
 from torchair.errors import ConversionError
-from torchair.ir.schema import Role, Schema
+from torchair.ir.schema import REQUIRED_VALUE, Role, Schema
 from torchair.passes.convert_aten_to_ge.auto import auto_converter
 
 FAMILIES = (
@@ -124,6 +124,8 @@ class Converter:
 
     def __call__(self, schema: Schema, values: Sequence[Any], types: Sequence[Attribute]) -> Any:
         """Convert one call given a value per schema parameter and the result types."""
+        if schema.text != self.schema and not has_same_names(schema.text, self.schema):
+            schema, values = _as_declared(parse_schema(self.schema), schema, values)
         arguments: dict[str, Any] = {}
         for parameter, value in zip(schema.parameters, values, strict=True):
             name = argument_name(parameter.name)
@@ -140,6 +142,45 @@ class Converter:
         if self.wants_out:
             arguments["out"] = types[0] if len(types) == 1 else list(types)
         return self.function(**arguments)
+
+
+@cache
+def has_same_names(one: str, other: str) -> bool:
+    """Whether two schemas have parameters of the same names in the same order."""
+    first, second = (parse_schema(text).parameters for text in (one, other))
+    return [p.name for p in first] == [p.name for p in second]
+
+
+def _as_declared(
+    declared: Schema, live: Schema, values: Sequence[Any]
+) -> tuple[Schema, Sequence[Any]]:
+    """A call of an operator that another version of its library defines, in the schema that a
+    converter was written for."""
+    given = dict(zip((p.name for p in live.parameters), values, strict=True))
+    known = {p.name for p in declared.parameters}
+    for parameter in live.parameters:
+        value = given[parameter.name]
+        if parameter.name not in known and not _is_default(value, parameter.default):
+            raise ConversionError(
+                f"the installed {live.name} has an argument '{parameter.name}' that is not known",
+                expected=f"its default {parameter.default}, or {declared.text}",
+                found=value,
+                hint="leave the argument out, or register a converter for this version",
+            )
+    found = [given.get(p.name, p.default) for p in declared.parameters]
+    missing = [
+        p.name
+        for p, value in zip(declared.parameters, found, strict=True)
+        if value is REQUIRED_VALUE and p.name not in given
+    ]
+    if missing:
+        raise ConversionError(
+            f"the installed {live.name} has no argument '{missing[0]}'",
+            expected=declared.text,
+            found=live.text,
+            hint="register a converter for this version",
+        )
+    return declared, found
 
 
 def argument_name(parameter: str) -> str:

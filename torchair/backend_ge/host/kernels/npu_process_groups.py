@@ -122,9 +122,16 @@ def send(x: Tensor, rank: int, tag: int, group: str) -> None:
     torch.ops.torchair_host.send(x, rank, tag, group)
 
 
-def receive(shape: Sequence[int], dtype: torch.dtype, rank: int, tag: int, group: str) -> Tensor:
-    """Receive a tensor from a rank of the group."""
-    return torch.ops.torchair_host.receive(shape, dtype, rank, tag, group)
+def receive(
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    rank: int,
+    tag: int,
+    group: str,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Receive a tensor from a rank of the group; on the CPU when no device is given."""
+    return torch.ops.torchair_host.receive(shape, dtype, rank, tag, group, device)
 
 
 def _all_reduce(x: Tensor, reduction: str, group: str) -> Tensor:
@@ -184,8 +191,15 @@ def _send(x: Tensor, rank: int, tag: int, group: str) -> None:
     dist.send(x.contiguous(), group=_several(group), tag=tag, group_dst=rank)
 
 
-def _receive(shape: Sequence[int], dtype: torch.dtype, rank: int, tag: int, group: str) -> Tensor:
-    result = torch.empty(shape, dtype=dtype)
+def _receive(
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    rank: int,
+    tag: int,
+    group: str,
+    device: torch.device | None = None,
+) -> Tensor:
+    result = torch.empty(shape, dtype=dtype, device=device)
     dist.recv(result, group=_several(group), tag=tag, group_src=rank)
     return result
 
@@ -228,7 +242,10 @@ _define(
 )
 _define("send(Tensor x, int rank, int tag, str group) -> ()", _send, lambda *_: None)
 _define(
-    "receive(SymInt[] shape, ScalarType dtype, int rank, int tag, str group) -> Tensor",
+    "receive(SymInt[] shape, ScalarType dtype, int rank, int tag, str group, Device? device=None) "
+    "-> Tensor",
     _receive,
-    lambda shape, dtype, *_: torch.empty(shape, dtype=dtype),
+    lambda shape, dtype, rank, tag, group, device=None: torch.empty(
+        shape, dtype=dtype, device=device
+    ),
 )
