@@ -155,6 +155,11 @@ public:
                    reinterpret_cast<Handle>(stream));
   }
 
+  bool show_prints() const {
+    const runtime::ReleasedGil no_gil;
+    return engine_->show_prints();
+  }
+
   void close() const {
     const runtime::ReleasedGil no_gil;
     engine_->close();
@@ -309,6 +314,7 @@ void bind(nb::module_& module) {
            nb::arg("frozen") = std::vector<std::size_t>())
       .def("copy_output", &PythonEngine::copy_output, nb::arg("output"), nb::arg("target"),
            nb::arg("nbytes"), nb::arg("stream"))
+      .def("show_prints", &PythonEngine::show_prints)
       .def("close", &PythonEngine::close)
       .def_prop_ro("loads", [](const PythonEngine& engine) { return engine.engine().loads(); })
       .def_prop_ro("libraries", &libraries)

@@ -219,6 +219,16 @@ std::shared_ptr<CompiledGraph> Engine::compile(std::span<const std::byte> model,
   }
 }
 
+bool Engine::show_prints() {
+  const std::lock_guard lock(mutex_);
+  check_usable();
+  if (prints_ == nullptr && PrintChannel::is_possible(*acl_)) {
+    acl_->enter_thread();
+    prints_ = std::make_unique<PrintChannel>(acl_);
+  }
+  return prints_ != nullptr;
+}
+
 void Engine::use_allocator(void* stream, const std::shared_ptr<Allocator>& allocator) {
   const std::lock_guard lock(allocators_mutex_);
   if (registered_.contains(stream))
@@ -251,6 +261,7 @@ void Engine::close() noexcept {
   registered_.clear();
   end_dump();
   session_.reset();
+  prints_.reset();
   acl_->report(acl_->call().aclrtDestroyStream(stream_), "aclrtDestroyStream");
   allocator_->trim(); // GE may still hold the allocator
   allocator_.reset();

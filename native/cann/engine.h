@@ -15,6 +15,7 @@
 #include <set>
 
 #include "cann/ge_session.h"
+#include "cann/printing.h"
 
 namespace torchair::cann {
 
@@ -102,6 +103,9 @@ public:
   bool closed() const noexcept { return closed_; }
   // Throws std::runtime_error in a forked child, and when the engine is closed.
   void check_usable() const;
+  // Shows on stderr what graphs print, from now on. False where this CANN cannot; throws
+  // runtime::Error when it should and does not.
+  bool show_prints();
   // Waits for the device, then undoes everything. A second call does nothing.
   void close() noexcept;
 
@@ -122,7 +126,8 @@ private:
   const char* route_ = "";
   pid_t process_;
   std::atomic<bool> closed_{false};
-  std::mutex mutex_; // of the next three
+  std::mutex mutex_; // of the next four
+  std::unique_ptr<PrintChannel> prints_;
   bool dumps_ = false;
   std::uint32_t next_id_ = 0;
   std::set<CompiledGraph*> graphs_;

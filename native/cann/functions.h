@@ -65,7 +65,17 @@ enum class Need { kRuntime, kCapture, kGraph, kSession, kWrapper, kOptional };
   F(aclmdlRIExecuteAsync, kCapture, AclStatus(Handle, Handle))                                      \
   F(aclmdlRIDestroy, kCapture, AclStatus(Handle))                                                   \
   F(aclmdlRIDebugJsonPrint, kOptional, AclStatus(Handle, const char*, std::uint32_t))               \
-  F(aclmdlRIGetId, kOptional, AclStatus(Handle, std::uint32_t*))
+  F(aclmdlRIGetId, kOptional, AclStatus(Handle, std::uint32_t*))                                    \
+  F(acltdtCreateChannelWithCapacity, kOptional, Handle(std::uint32_t, const char*, std::size_t))    \
+  F(acltdtDestroyChannel, kOptional, AclStatus(Handle))                                             \
+  F(acltdtCreateDataset, kOptional, Handle())                                                       \
+  F(acltdtDestroyDataset, kOptional, AclStatus(Handle))                                             \
+  F(acltdtReceiveTensor, kOptional, AclStatus(Handle, Handle, std::int32_t))                        \
+  F(acltdtGetDatasetSize, kOptional, std::size_t(Handle))                                           \
+  F(acltdtGetDataItem, kOptional, Handle(Handle, std::size_t))                                      \
+  F(acltdtGetDataTypeFromItem, kOptional, std::int32_t(Handle))                                     \
+  F(acltdtGetDataAddrFromItem, kOptional, void*(Handle))                                            \
+  F(acltdtGetDataSizeFromItem, kOptional, std::size_t(Handle))
 
 // Member functions take the object first; a class returned by value goes through the hidden pointer
 // that both conventions share, so calling them as free functions is right on x86-64 and AArch64.

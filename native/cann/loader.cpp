@@ -12,6 +12,8 @@ namespace {
 // libascendcl.so is the compatibility library; since 8.5.0 the code is in libacl_rt.so, which the
 // first one depends on.
 constexpr const char* kAclLibraries[] = {"libascendcl.so", "libacl_rt.so"};
+// Only what graphs print comes through it.
+constexpr const char* kChannelLibraries[] = {"libacl_tdt_channel.so"};
 // The wrappers come with the Python package `ge`. Until 9.0 there was one, and it cannot run a
 // graph on a stream.
 constexpr const char* kGeLibraries[] = {
@@ -96,6 +98,8 @@ void Library::open_libraries(const std::vector<std::string>& folders) {
     }
   };
   open_all(kAclLibraries, acl_handles_);
+  if (!acl_handles_.empty())
+    open_all(kChannelLibraries, acl_handles_);
   open_all(kGeLibraries, ge_handles_);
 }
 

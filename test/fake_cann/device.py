@@ -95,6 +95,10 @@ class FakeCann:
         """Bytes of device memory; 0: no limit."""
         self._core.fake_cann_set_memory(nbytes)
 
+    def print(self, text: str) -> None:
+        """The device prints."""
+        self._core.fake_cann_print(text.encode())
+
     def lines(self, what: str) -> list[str]:
         """Entries of ``breaches``, ``calls``, ``leaks`` or ``options``."""
         text: bytes = getattr(self._core, f"fake_cann_{what}")()

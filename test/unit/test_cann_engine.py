@@ -23,6 +23,7 @@ from torchair.errors import ArtifactError, ConfigError, EngineError
 from torchair.frontend.compile import parameter_indices
 from torchair.inference import set_dim_gears
 from torchair.ir.text import parse_module
+from torchair.ops import npu_print
 from torchair.tools.context import make_context
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the fake CANN")
@@ -358,6 +359,27 @@ def test_tasks_are_listed_in_a_file(
         graph.run([torch.ones(2, 3)])
     assert json.loads(Path("graph_tasks.json").read_text())
     assert fake.count("GeSessionGraphDebugJSONPrint") == 1
+
+
+def test_what_graphs_print_is_shown(fake: FakeCann, capfd: pytest.CaptureFixture[str]) -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        npu_print("sum", x.sum())
+        return x + 1
+
+    g = compiled(f)
+    assert_same(g(torch.ones(3)), torch.full((3,), 2.0))
+    g(torch.ones(3))
+    fake.print("text of the device\n")
+    process.close()
+    assert "text of the device\n" in capfd.readouterr().err
+    assert fake.count("acltdtCreateChannelWithCapacity") == 1
+    assert fake.count("acltdtDestroyChannel") == 1
+
+
+def test_a_channel_that_cannot_be_made(fake: FakeCann) -> None:
+    fake.inject("acltdtCreateChannelWithCapacity", 507899)
+    with pytest.raises(EngineError, match="what the graph prints cannot be shown"):
+        compiled(lambda x: (npu_print(x), x + 1)[1])(torch.ones(3))
 
 
 def test_tuning_is_refused(fake: FakeCann) -> None:

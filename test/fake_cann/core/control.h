@@ -44,6 +44,9 @@ void fake_cann_set_memory(uint64_t bytes);
 /* Queued work takes this long; a wait with a shorter limit ends with 107019. */
 void fake_cann_set_delay(int32_t milliseconds);
 
+/* The device prints: the text goes into the channel that the driver has made. */
+void fake_cann_print(const char* text);
+
 /* Texts, one line each entry, valid until the next call of the same function. */
 const char* fake_cann_breaches(void);
 const char* fake_cann_calls(void);

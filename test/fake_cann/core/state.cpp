@@ -118,7 +118,7 @@ extern "C" int fake_aclFinalize() {
     breach(kOk, "aclFinalize before aclrtResetDevice");
   if (state().device.dumps)
     breach(kOk, "aclFinalize before aclmdlFinalizeDump");
-  for (const auto& leak : {live_ge(), live_capture(), live_acl()})
+  for (const auto& leak : {live_ge(), live_capture(), live_printing(), live_acl()})
     for (const std::string& text : leak)
       breach(kOk, "alive at aclFinalize: " + text);
   state().device.initialized = false;
@@ -248,7 +248,7 @@ extern "C" const char* fake_cann_calls() {
 extern "C" const char* fake_cann_leaks() {
   const Lock lock = locked();
   std::vector<std::string> all;
-  for (const auto& part : {live_ge(), live_capture(), live_acl()})
+  for (const auto& part : {live_ge(), live_capture(), live_printing(), live_acl()})
     all.insert(all.end(), part.begin(), part.end());
   if (is_ge_started())
     all.push_back("GE, which was not finalized");

@@ -159,6 +159,7 @@ int check_unsafe_allowed(const char* function);
 std::vector<std::string> live_acl();
 std::vector<std::string> live_capture();
 std::vector<std::string> live_ge();
+std::vector<std::string> live_printing();
 bool is_ge_started();
 void reset_capture();
 void reset_ge();

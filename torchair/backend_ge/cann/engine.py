@@ -267,6 +267,8 @@ class CannEngine:
         device = 0 if npu is None else int(npu.npu.current_device())
         started = process_options(chosen, device, settings)
         engine = process.engine(started, device, owned=npu is None, dump_config=chosen.dump_file())
+        if any(node.type == "PrintV2" for graph in model.graph for node in graph.op):
+            _show_prints(engine)
         gives_outputs = engine.route == "session" and signature.is_static
 
         is_loaded = gives_outputs and engine.loads
@@ -293,6 +295,19 @@ class CannEngine:
         frozen = (options or {}).get("ge.frozen", ()) if is_loaded else ()
         tasks_file = f"{model.name or 'graph'}_tasks.json" if chosen.lists_tasks() else None
         return CannExecutable(engine, graph, signature, npu, frozen, tasks_file)
+
+
+def _show_prints(engine: _native.CannEngine) -> None:
+    try:
+        is_shown = engine.show_prints()
+    except RuntimeError as error:
+        text = process.error_text(error)
+        raise EngineError(f"what the graph prints cannot be shown: {text}") from error
+    if not is_shown:
+        warnings.warn(
+            "what the graph prints is not shown: this CANN has no libacl_tdt_channel.so",
+            stacklevel=3,
+        )
 
 
 def _parse(data: bytes) -> proto.ModelDef:
