@@ -110,3 +110,48 @@ def test_a_selection_of_nothing() -> None:
     run(lambda x: (x[x > 9].sum(), x[x[:, 0] > 9] * 2), (x,), (x + 20,))
     run(lambda x: torch.unique(x, dim=0), (x,))
     run(lambda x: torch.bincount(x), (torch.zeros(0, dtype=torch.int64),))
+
+
+def narrowed(x: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+    start = i[0].item()
+    torch._check(start >= 0)
+    torch._check(start <= 5)
+    return x.narrow(0, start, 3)
+
+
+PLACES: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+    "narrow": narrowed,
+    "slice": lambda x, i: x[i[0] :],
+    "select": lambda x, i: x[i[1].item()],
+    "select of columns": lambda x, i: x.mT[1:].select(1, i[0].item()),
+    "tensor_split": lambda x, i: x.tensor_split(i),
+}
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", PLACES)
+def test_views_of_inputs_at_places_in_data(name: str, dynamic: bool) -> None:
+    """What is returned lies in the input's memory, as in eager."""
+    compiled, graphs = build(PLACES[name], dynamic=dynamic)
+    x = numbers(1, 8, 5)
+    for places in ([1, 4], [3, 5]):
+        index = torch.tensor(places)
+        found, wanted = compiled(x, index), PLACES[name](x, index)
+        compare(found, wanted)
+        pairs = [(found, wanted)] if torch.is_tensor(found) else zip(found, wanted, strict=True)
+        for one, other in pairs:
+            assert (one.data_ptr(), one.stride()) == (other.data_ptr(), other.stride())
+    assert len(graphs) == 1
+
+
+def test_views_of_parts_of_storages() -> None:
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return x.as_strided((2, 2), (4, 1), 5)
+
+    base = numbers(1, 6, 4)
+    compiled, graphs = build(function, dynamic=True)
+    for part in (base[1:4], base[2:6]):
+        found = compiled(part)
+        assert torch.equal(found, function(part))
+        assert found.data_ptr() == function(part).data_ptr()
+    assert graphs

@@ -16,7 +16,7 @@ import torchair
 from torchair.backend_ge.emit import emit, serialize
 from torchair.backend_ge.engines import get_engine
 from torchair.backend_ge.host.engine import HostEngine
-from torchair.errors import ConfigError, EngineError, UnsupportedOpError
+from torchair.errors import ConfigError, EngineError
 from torchair.ir.text import parse_module
 from torchair.tools.context import make_context
 
@@ -268,20 +268,6 @@ def test_wrong_number_of_inputs() -> None:
     assert executable.run([torch.ones(2)])[0].tolist() == [-1, -1]
     with pytest.raises(EngineError, match="wrong number"):
         executable.run([])
-
-
-def test_views_at_offsets_that_depend_on_data_are_refused() -> None:
-    def f(x: Tensor, start: Tensor) -> Tensor:
-        return x.narrow(0, start, 3)
-
-    torch._dynamo.reset()
-    with (
-        torch._dynamo.config.patch(capture_scalar_outputs=True),
-        torch.no_grad(),
-        pytest.raises(UnsupportedOpError, match=r"(?s)depends on tensor data.*Try: .*clone"),
-    ):
-        compiled = torch.compile(f, backend=torchair.get_npu_backend(), fullgraph=True)
-        compiled(torch.randn(9), torch.tensor(2))
 
 
 def test_equal_copies_that_are_written_stay_apart() -> None:
