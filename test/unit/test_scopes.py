@@ -358,7 +358,30 @@ def test_plain_torch_streams() -> None:
     backend = torchair.get_npu_backend()
     found = torch.compile(f, backend=backend, fullgraph=True)(torch.ones(3))
     assert torch.equal(found, torch.full((3,), 4.0))
-    assert len(backend.reports[-1].schedule.labels) == 2
+    schedule = backend.reports[-1].schedule
+    sum_, product = [task for task in schedule.tasks if task.cost.time]
+    assert sum_.label.startswith("torch_stream_") and not product.label
+
+
+def test_plain_torch_streams_nest() -> None:
+    def f(x: Tensor) -> Tensor:
+        outer, inner = torch.Stream(device="cpu"), torch.Stream(device="cpu")
+        with outer:
+            y = x + 1
+            with inner:
+                z = x * 2
+            y = y.exp()
+        inner.wait_stream(outer)
+        return y + z
+
+    torch._dynamo.reset()
+    backend = torchair.get_npu_backend()
+    x = torch.ones(3)
+    found = torch.compile(f, backend=backend, fullgraph=True)(x)
+    assert torch.equal(found, (x + 1).exp() + x * 2)
+    tasks = [task for task in backend.reports[-1].schedule.tasks if task.cost.time]
+    first, second, third, last = [task.label for task in tasks]
+    assert first == third != second and first and second and not last
 
 
 def test_markers_outside_of_a_graph_are_refused_by_name() -> None:

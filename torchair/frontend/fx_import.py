@@ -31,6 +31,7 @@ from torchair.errors import ConversionError, UnsupportedOpError
 from torchair.frontend.fake_types import static_value, value_type
 from torchair.frontend.torch_streams import (
     is_ordered_call,
+    number_streams,
     read_ordered_call,
     torch_stream_attributes,
 )
@@ -256,7 +257,7 @@ class _Importer:
             _collect_types(meta, result_types)
             if not cls.schema.results:
                 result_types = []
-            values = self._arguments(node, cls)
+            values = number_streams(cls.name, self._arguments(node, cls))
             _check_strides(node, cls)
             location = named_location(f"{node.name}-{cls.name}", _location(node))
             op = cls.build_call(values, result_types, location)

@@ -6,7 +6,8 @@ An operator inside ``with stream:`` has the stream's number in its metadata. Eve
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
 from torch.fx import GraphModule, Node
@@ -21,9 +22,30 @@ from torchair.passes.resolve_scopes import CURRENT_STREAM
 def torch_stream_attributes(node: Node) -> dict[str, Attribute]:
     """The label of the ``torch.Stream`` that a node stands in; empty outside of all."""
     number = (node.meta.get("custom") or {}).get("stream")
-    if number is None or number == CURRENT_STREAM:
+    if number is None or _counted_from_current(number) == CURRENT_STREAM:
         return {}
-    return {LABEL: interned.string(torch_stream_label(number))}
+    return {LABEL: interned.string(torch_stream_label(_counted_from_current(number)))}
+
+
+_STREAM_ARGUMENTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "streams.record_event": (1,),
+    "streams.wait_event": (1,),
+    "streams.wait_stream": (0, 1),
+    "streams.record_stream": (1,),
+}
+
+
+def number_streams(name: str, values: list[Any]) -> list[Any]:
+    """The arguments of an operator, with streams counted so that the current one is
+    ``CURRENT_STREAM``."""
+    places = _STREAM_ARGUMENTS.get(name, ())
+    return [_counted_from_current(v) if n in places else v for n, v in enumerate(values)]
+
+
+def _counted_from_current(number: int) -> int:
+    """Where there is an accelerator, dynamo gives its current stream the first number; elsewhere
+    the user's first stream has it."""
+    return number if torch.accelerator.is_available() else number + 1
 
 
 def is_ordered_call(node: Node) -> bool:
