@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ import numpy
 import torch
 from torch.testing._internal.common_device_type import toleranceOverride
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_utils import SEED
 from torch.utils._pytree import tree_map
 
 DTYPES = {
@@ -148,7 +149,7 @@ def samples_of(group: Group, limit: int | None = None) -> dict[int, Sample]:
     seed()
     found = [
         Sample(function, (s.input, *s.args), dict(s.kwargs), _defined(group, s))
-        for s in op.sample_inputs("cpu", DTYPES[group.dtype], requires_grad=False)
+        for s in _drawn(op, DTYPES[group.dtype])
         if not (group.inplace and s.broadcasts_input)
     ]
     count = len(found)
@@ -156,6 +157,18 @@ def samples_of(group: Group, limit: int | None = None) -> dict[int, Sample]:
     if limit is not None and count > limit:
         chosen = sorted({i * (count - 1) // max(1, limit - 1) for i in range(limit)})
     return {i: found[i] for i in chosen}
+
+
+def _drawn(op: Any, dtype: torch.dtype) -> Iterator[Any]:
+    """What ``OpInfo.sample_inputs`` yields, without its search of the stack for a test's name, which
+    takes longer than the samples."""
+    samples = iter(op.sample_inputs_func(op, "cpu", dtype, False))
+    while True:
+        seed(SEED)
+        try:
+            yield next(samples)
+        except StopIteration:
+            return
 
 
 def _defined(group: Group, sample: Any) -> Callable[[Any], Any]:
