@@ -78,8 +78,10 @@ def selected_passes(
 
 def max_autotune_passes(config: Snapshot) -> list[ModulePass]:
     """The passes of mode max-autotune, from the imported module to the ge module."""
+    views = {"views": config.experimental_config.enable_view_optimize}
     options = {
-        "canonicalize": {"views": config.experimental_config.enable_view_optimize},
+        "canonicalize": views,
+        "narrow-permutations": views,
         **stream_options(config, "data"),
     }
     return selected_passes(config, pipelines.MAX_AUTOTUNE, options)

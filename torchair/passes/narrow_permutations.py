@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from torchair.ir.calls import CallOp
@@ -195,10 +196,14 @@ class NarrowPermutationsPass(PatternPass):
         %y = aten.view(%2, size = [4, 6, 128])
 
     ``einsum`` is traced to such chains around one product. Dimensions that stay next to each other
-    become one when the views did so.
+    become one when the views did so. Without `views`, views stay as they are.
     Numeric class: exact. Shown by: test/lit/passes/narrow-permutations.mlir
     """
 
     name = "narrow-permutations"
     numeric_class: ClassVar[str] = "exact"
     patterns: ClassVar[tuple[Pattern, ...]] = (narrow, merge_views, drop_view_to_same_type)
+    views: bool = True
+
+    def rewrite(self, module: ModuleOp) -> bool:
+        return self.views and super().rewrite(module)
