@@ -299,10 +299,7 @@ void bind_operator_error(nb::module_& module) {
   });
 }
 
-} // namespace
-
-void bind(nb::module_& module) {
-  bind_operator_error(module);
+void bind_runs(nb::module_& module) {
   nb::class_<ProgramHandle>(module, "Program")
       .def("run", &run_program, nb::arg("inputs"))
       .def("observe", &observe_program, nb::arg("inputs"), nb::arg("results"))
@@ -322,6 +319,9 @@ void bind(nb::module_& module) {
       .def("__init__", [](ArenaHandle* self) { new (self) ArenaHandle(std::make_shared<Arena>()); })
       .def_prop_ro("bytes_reserved",
                    [](const ArenaHandle& arena) { return arena->bytes_reserved(); });
+}
+
+void bind_builder(nb::module_& module) {
   const auto nowhere = nb::make_tuple(0, nb::make_tuple(), nb::make_tuple());
   nb::class_<ProgramBuilder>(module, "ProgramBuilder")
       .def(nb::init<std::size_t, const nb::list&, std::size_t, std::uintptr_t>(),
@@ -344,6 +344,14 @@ void bind(nb::module_& module) {
       .def("add_input_layout", &ProgramBuilder::add_input_layout, nb::arg("layout"))
       .def("build", &ProgramBuilder::build, nb::arg("outputs"), nb::arg("n_streams") = 1,
            nb::arg("n_events") = 0, nb::arg("arena") = nb::none());
+}
+
+} // namespace
+
+void bind(nb::module_& module) {
+  bind_operator_error(module);
+  bind_runs(module);
+  bind_builder(module);
   module.def("set_worker_excluded_keys", &set_worker_excluded_keys, nb::arg("keys"));
   module.def("take_proxy_handle",
              [] { return reinterpret_cast<std::uintptr_t>(take_proxy_handle()); });
