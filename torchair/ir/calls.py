@@ -33,6 +33,8 @@ class _CallMeta(type(Operation)):
 class CallOp(Operation, metaclass=_CallMeta):
     """Base of all operations whose definition is a table row."""
 
+    checked: tuple[object, object, dict[str, Attribute]] | None = None
+    """Operands, results and properties when the signature was last found right."""
     __hash__ = object.__hash__  # by identity, as xDSL's, without a call of Python
     schema: ClassVar[Schema]
     single_floats: ClassVar[bool] = False

@@ -227,6 +227,9 @@ def assign_wide(op: Operation, operands: list[SSAValue]) -> None:
 def set_type(value: SSAValue, type_: Attribute) -> None:
     """Change a value's type in place (for conversions that refine a result)."""
     value._type = type_  # pyright: ignore[reportPrivateUsage]
+    touched: list[Any] = [value.owner, *users_of(value)]
+    for op in touched:
+        op.checked = None
 
 
 def set_name(value: SSAValue, name: str) -> None:

@@ -62,10 +62,10 @@ def pattern(*roots: str) -> Callable[[PatternFn], Pattern]:
 
 def defining_op(value: object, *names: str) -> CallOp | None:
     """The operation that defines a value, when it is a call with one of these mnemonics."""
-    if not isinstance(value, SSAValue):
+    if type(value) is not OpResult:
         return None
-    owner = value.owner
-    return owner if isinstance(owner, CallOp) and owner.name in names else None
+    op = value.op
+    return op if op.name in names and isinstance(op, CallOp) else None
 
 
 PLACEMENT_PREFIX = "stream."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Block, SSAValue
 from xdsl.traits import IsTerminator
 
 from torchair.ir import private
@@ -43,8 +42,7 @@ class CsePass(RewritePass):
 
 def merge_equal_ops(block: Block) -> int:
     """Merge equal pure operations of one block; returns how many were removed."""
-    known: dict[tuple[Any, ...], CallOp] = {}
-    numbers = _Numbers()
+    known = _Known()
     wide: dict[Any, list[SSAValue]] = {}
     last = block.last_op
     if last is not None and last.has_trait(IsTerminator):
@@ -59,7 +57,7 @@ def merge_equal_ops(block: Block) -> int:
             continue
         if op.name in _FRESH_BUFFERS:
             continue
-        first = known.setdefault(_key(op, numbers), op)
+        first = known.find(op)
         if first is op:
             continue
         for old, new in zip(op.results, first.results, strict=True):
@@ -71,39 +69,35 @@ def merge_equal_ops(block: Block) -> int:
     return merged
 
 
-class _Numbers(dict[int, int]):
-    """A number per attribute, by its id: equal attributes have one number.
+class _Known:
+    """The first of every set of equal operations.
 
-    Attributes hash by value, through all their parts; most are interned, so that a block of
-    thousands of operations has a few hundred.
+    They are looked up by class and operands, and only where these agree by the rest, whose
+    attributes are compared by value.
     """
 
     def __init__(self) -> None:
-        self._by_value: dict[Attribute, int] = {}
-        self._alive: list[Attribute] = []
+        self._first: dict[tuple[Any, ...], CallOp] = {}
+        self._groups: dict[tuple[Any, ...], dict[Any, CallOp]] = {}
 
-    def of(self, attributes: Iterable[Attribute]) -> Iterator[int]:
-        """The numbers of some attributes."""
-        for attribute in attributes:
-            number = self.get(id(attribute))
-            if number is None:
-                number = self._by_value.setdefault(attribute, len(self._by_value))
-                self[id(attribute)] = number
-                self._alive.append(attribute)
-            yield number
+    def find(self, op: CallOp) -> CallOp:
+        """The first operation that is equal to this one: itself when there is none before it."""
+        key = (op.__class__, *map(id, private.operands_of(op)))
+        first = self._first.setdefault(key, op)
+        if first is op:
+            return op
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = {_rest(first): first}
+        return group.setdefault(_rest(op), op)
+
+    def clear(self) -> None:
+        """Forget all operations."""
+        self._first.clear()
+        self._groups.clear()
 
 
-def _key(op: CallOp, numbers: _Numbers) -> tuple[Any, ...]:
-    """What two operations that compute the same have in common."""
-    properties = op.properties
-    names = sorted(properties) if len(properties) > 1 else properties
-    return (
-        op.__class__,
-        *map(id, private.operands_of(op)),
-        *names,
-        *numbers.of(map(properties.__getitem__, names)),
-        None,
-        *numbers.of(private.types_of(op.results)),
-        *op.attributes,
-        *numbers.of(op.attributes.values()),
-    )
+def _rest(op: CallOp) -> tuple[Any, ...]:
+    """What makes a call besides its class and operands."""
+    types = tuple(private.types_of(op.results))
+    return frozenset(op.properties.items()), types, frozenset(op.attributes.items())

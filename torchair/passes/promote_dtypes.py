@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ComplexType, IntegerType, ModuleOp, TensorType, UnrankedTensorType
 from xdsl.ir import Attribute, Block, SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.dialects.aten import lookup, table
 from torchair.errors import ConversionError
@@ -18,11 +16,12 @@ from torchair.ir import element_types, interned
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
 from torchair.ir.location import describe
-from torchair.ir.private import iter_ops
+from torchair.ir.private import iter_ops, operands_of, types_of
 from torchair.ir.rewrite import placement_of
 from torchair.ir.schema import Parameter, Role
 from torchair.passes.canonicalize.types import dimension_symbols
 from torchair.passes.dtype_rules import Category, loses_nothing, result_type
+from torchair.passes.rewrite_pass import RewritePass
 
 
 def _aten(names: str) -> frozenset[str]:
@@ -60,7 +59,7 @@ _SCALARS = (interned.i64, interned.f64, interned.i1)
 
 
 @dataclass(frozen=True)
-class PromoteDtypesPass(ModulePass):
+class PromoteDtypesPass(RewritePass):
     """Converts operands to the type in which their operator computes.
 
         %2 = aten.add.Tensor(%0, %1)
@@ -81,19 +80,25 @@ class PromoteDtypesPass(ModulePass):
     default_float: str = "float32"
     """Type of Python floats among integers (``torch.get_default_dtype()``)."""
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
+    def rewrite(self, module: ModuleOp) -> bool:
         promotion = _Promotion(element_types.from_name(self.default_float))
-        for function in op.ops:
+        for function in module.ops:
             for region in function.regions:
                 for block in region.blocks:
                     promotion.run(block)
+        return promotion.changed
 
 
 class _Promotion:
-    """The rules; each takes the operation whose operands it converts."""
+    """The rules; each takes the operation whose operands it converts.
+
+    Attributes:
+        changed: whether anything was converted.
+    """
 
     def __init__(self, default_float: Attribute) -> None:
         self.default_float = default_float
+        self.changed = False
 
     def run(self, block: Block) -> None:
         for op in iter_ops(block):
@@ -118,20 +123,20 @@ class _Promotion:
         common = self._common_type(op)
         for index, _ in _tensor_operands(op):
             if not loses_nothing(element_type(op.operands[index].type), common):
-                _convert(op, index, common)
-            _convert(op, index, interned.i1)
+                self._convert(op, index, common)
+            self._convert(op, index, interned.i1)
 
     def test(self, op: CallOp) -> None:
         """``any`` and ``all`` ask whether elements are zero; the uint8 form stays as it is."""
         if element_type(op.results[0].type) == interned.i1:
-            _convert(op, 0, interned.i1)
+            self._convert(op, 0, interned.i1)
 
     def summation(self, op: CallOp) -> None:
         """Sums of integers are int64 sums unless ``dtype`` says otherwise."""
         target = element_type(op.results[0].type)
         self._convert_operands(op, target)
         if not isinstance(target, IntegerType) or target == interned.i64:
-            op.properties.pop("dtype", None)
+            self._write(op, "dtype", None)
 
     def mean(self, op: CallOp) -> None:
         """Reductions over floats: ``dtype`` is the type to convert to first.
@@ -142,17 +147,27 @@ class _Promotion:
         if op.name not in _AVERAGES or target not in (interned.f16, interned.bf16):
             self._convert_operands(op, target)
         if element_type(op.operands[0].type) == target:
-            op.properties.pop("dtype", None)
+            self._write(op, "dtype", None)
 
     def softmax(self, op: CallOp) -> None:
         """``half_to_float`` is a conversion of the input."""
         self._convert_operands(op, element_type(op.results[0].type))
-        op.properties["half_to_float"] = interned.false
+        self._write(op, "half_to_float", interned.false)
 
     def _convert_operands(self, op: CallOp, target: Attribute) -> None:
+        if all(_is_tensor_of(target, type_) for type_ in types_of(operands_of(op))):
+            return
         for index, parameter in _tensor_operands(op):
             if not parameter.writes and parameter.name not in _SELECTORS:
-                _convert(op, index, target)
+                self._convert(op, index, target)
+
+    def _write(self, op: CallOp, name: str, value: Attribute | None) -> None:
+        """Write or drop a property."""
+        if value is not None and op.properties.get(name) != value:
+            op.properties[name] = value
+            self.changed = True
+        elif value is None and op.properties.pop(name, None) is not None:
+            self.changed = True
 
     def _common_type(self, op: CallOp) -> Attribute:
         operands = [_category(v) for v in op.arguments() if v is not None]
@@ -161,6 +176,30 @@ class _Promotion:
         except ConversionError as error:
             label, source = describe(op)
             raise ConversionError(error.what, op=label, loc=source, hint=error.hint) from error
+
+    def _convert(self, op: CallOp, index: int, target: Attribute) -> None:
+        """Convert one operand; a complex one of an operator with a real result stays."""
+        operand = op.operands[index]
+        source = element_type(operand.type)
+        is_scalar = operand.type in _SCALARS
+        if source == target and not is_scalar:
+            return
+        if (
+            isinstance(source, ComplexType)
+            and not isinstance(target, ComplexType)
+            and (target != interned.i1)
+        ):
+            return
+        name = "aten.scalar_tensor" if is_scalar else "prims.convert_element_type"
+        cls = lookup(name)
+        block = op.parent
+        assert cls is not None and block is not None
+        values = [operand, target, None, None, None] if is_scalar else [operand, target]  # pyright: ignore
+        cast = cls.build_call(values, [_with_element_type(operand.type, target)], op.location)  # pyright: ignore
+        cast.attributes.update(placement_of(op))
+        block.insert_op_before(cast, op)
+        op.operands[index] = cast.results[0]
+        self.changed = True
 
 
 Rule = Callable[[_Promotion, CallOp], None]
@@ -211,28 +250,8 @@ def _category(value: Any) -> tuple[Attribute, Category]:
     return types[type(value)], Category.NUMBER
 
 
-def _convert(op: CallOp, index: int, target: Attribute) -> None:
-    """Convert one operand in place; a complex operand of an operator with a real result stays."""
-    operand = op.operands[index]
-    source = element_type(operand.type)
-    is_scalar = operand.type in _SCALARS
-    if source == target and not is_scalar:
-        return
-    if (
-        isinstance(source, ComplexType)
-        and not isinstance(target, ComplexType)
-        and (target != interned.i1)
-    ):
-        return
-    name = "aten.scalar_tensor" if is_scalar else "prims.convert_element_type"
-    cls = lookup(name)
-    block = op.parent
-    assert cls is not None and block is not None
-    values = [operand, target, None, None, None] if is_scalar else [operand, target]  # pyright: ignore
-    cast = cls.build_call(values, [_with_element_type(operand.type, target)], op.location)  # pyright: ignore
-    cast.attributes.update(placement_of(op))
-    block.insert_op_before(cast, op)
-    op.operands[index] = cast.results[0]
+def _is_tensor_of(element: Attribute, type_: Attribute) -> bool:
+    return isinstance(type_, TensorType) and type_.element_type is element  # pyright: ignore
 
 
 def _with_element_type(type_: Attribute, element: Attribute) -> Attribute:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
-from xdsl.passes import ModulePass
 from xdsl.traits import IsTerminator
 
 from torchair.dialects.stream import MAIN, RecordOp, WaitOp, label_of
@@ -20,15 +18,16 @@ from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.location import describe
 from torchair.ir.private import iter_ops
+from torchair.passes.rewrite_pass import RewritePass
 from torchair.passes.scheduling.tasks import is_size
 
 _MARKERS = ("air.", "streams.")
 CURRENT_STREAM = 0
-"""Number that dynamo gives to the stream that is current outside of the graph."""
+"""Number of the stream that is current outside of the graph, as the import counts streams."""
 
 
 @dataclass(frozen=True)
-class ResolveScopesPass(ModulePass):
+class ResolveScopesPass(RewritePass):
     """Turns scopes into attributes of what stands inside, and event calls into stream operations.
 
         air.scope_enter(keys = ["_user_stream_label"], values = ["side"])
@@ -45,12 +44,15 @@ class ResolveScopesPass(ModulePass):
     name = "resolve-scopes"
     numeric_class: ClassVar[str] = "exact"
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for function in op.ops:
+    def rewrite(self, module: ModuleOp) -> bool:
+        changed = False
+        for function in module.ops:
             if isinstance(function, FuncOp) and not function.is_declaration:
                 block = function.body.block
-                if any(op.name.startswith(_MARKERS) for op in iter_ops(block)):
+                if any(name.startswith(_MARKERS) for name in {op.name for op in iter_ops(block)}):
                     _Resolution(block).run()
+                    changed = True
+        return changed
 
 
 class _Resolution:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block
-from xdsl.passes import ModulePass
 
 from torchair.dialects.stream import MAIN, label_of
 from torchair.dialects.stream import attributes as names
 from torchair.errors import ConfigError
 from torchair.ir import interned
+from torchair.passes.rewrite_pass import RewritePass
 from torchair.passes.scheduling.costs import CostModel, target_named
 from torchair.passes.scheduling.placement import (
     Gain,
@@ -27,7 +26,7 @@ from torchair.passes.scheduling.write import drop_events, event_edges, write_eve
 
 
 @dataclass(frozen=True)
-class ScheduleStreamsPass(ModulePass):
+class ScheduleStreamsPass(RewritePass):
     """Places operations on physical streams and orders these with the fewest records and waits.
 
         %1 = aten.mm(%a, %b)                 %e = stream.record
@@ -55,12 +54,14 @@ class ScheduleStreamsPass(ModulePass):
     min_gain: float = 0.03
     min_gain_us: float = 10.0
 
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
+    def rewrite(self, module: ModuleOp) -> bool:
         self._check_options()
-        for function in op.ops:
+        changed = False
+        for function in module.ops:
             if isinstance(function, FuncOp) and not function.is_declaration:
-                self._schedule(function.body.block)
-        op.attributes[names.SYNC] = interned.string(self.sync)
+                changed |= self._schedule(function.body.block)
+        module.attributes[names.SYNC] = interned.string(self.sync)
+        return changed
 
     def _check_options(self) -> None:
         if self.streams not in ("user", "auto") and not (
@@ -77,13 +78,14 @@ class ScheduleStreamsPass(ModulePass):
         if self.pool < 1:
             raise ConfigError("the pool has at least one stream", found=self.pool)
 
-    def _schedule(self, block: Block) -> None:
+    def _schedule(self, block: Block) -> bool:
+        """Schedule a block; returns whether anything was written."""
         if self.streams == "user" and is_unplaced(block):
-            return
+            return False
         graph = read_tasks(block)
         labels = _labels(graph)
         if self.streams == "user" and len(labels) == 1:
-            return
+            return False
         for source, later in graph.ordered:
             graph.require(source, later, "an event of the user orders them")
         if self.streams == "user":
@@ -96,6 +98,7 @@ class ScheduleStreamsPass(ModulePass):
         _mark(graph, placement)
         if self.sync == "events" or self.streams != "user":
             self._rewrite(block, graph, placement)
+        return True
 
     def _rewrite(self, block: Block, graph: TaskGraph, placement: Placement) -> None:
         place = {task: number for number, task in enumerate(placement.order)}

@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
+from torchair.ir.private import operands_of
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.aliasing import is_ever_written
 from torchair.passes.canonicalize.copies import replace_by_copy
@@ -22,7 +23,7 @@ from torchair.passes.canonicalize.types import has_same_type
 
 @pattern("aten.mul.Tensor", "aten.mul.Scalar")
 def drop_product_with_one(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) != 1:
+    if len(operands_of(op)) != 1:
         return
     left, right = op.arguments()
     for tensor, number in ((left, right), (right, left)):
@@ -33,7 +34,7 @@ def drop_product_with_one(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.div.Tensor", "aten.div.Scalar")
 def drop_quotient_by_one(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) != 1:
+    if len(operands_of(op)) != 1:
         return
     tensor, number = op.arguments()
     if _is_number(number, 1) and not _is_complex(tensor):
@@ -42,7 +43,7 @@ def drop_quotient_by_one(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.add.Tensor", "aten.add.Scalar")
 def drop_sum_with_zero(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) != 1:
+    if len(operands_of(op)) != 1:
         return
     tensor, number, alpha = op.arguments()
     is_neutral = _is_number(number, 0) and (_is_integral(op) or _is_negative(number))
@@ -52,7 +53,7 @@ def drop_sum_with_zero(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.sub.Tensor", "aten.sub.Scalar")
 def drop_difference_with_zero(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) != 1:
+    if len(operands_of(op)) != 1:
         return
     tensor, number, alpha = op.arguments()
     if alpha == 1 and _is_number(number, 0) and not _is_negative(number):
@@ -68,9 +69,9 @@ def drop_first_power(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.neg", "aten.bitwise_not", "aten.logical_not")
 def cancel_double_negation(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], op.name)
-    if inner is not None and not is_ever_written(inner.operands[0]):
-        _drop(op, inner.operands[0], rewriter)
+    inner = defining_op(operands_of(op)[0], op.name)
+    if inner is not None and not is_ever_written(operands_of(inner)[0]):
+        _drop(op, operands_of(inner)[0], rewriter)
 
 
 def _drop(op: CallOp, value: Any, rewriter: Rewriter) -> None:

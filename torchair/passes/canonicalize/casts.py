@@ -7,6 +7,7 @@ from xdsl.ir import Attribute
 from torchair.ir import element_types
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
+from torchair.ir.private import operands_of
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.aliasing import is_ever_written
 from torchair.passes.canonicalize.copies import replace_by_copy
@@ -26,17 +27,17 @@ def is_plain_cast(op: CallOp) -> bool:
 
 @pattern(*CASTS)
 def drop_cast_to_same_dtype(op: CallOp, rewriter: Rewriter) -> None:
-    source = op.operands[0]
+    source = operands_of(op)[0]
     if element_type(source.type) == element_type(op.results[0].type) and is_plain_cast(op):
         replace_by_copy(op, source, rewriter)
 
 
 @pattern(*CASTS)
 def merge_casts(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *CASTS)
+    inner = defining_op(operands_of(op)[0], *CASTS)
     if inner is None or not is_plain_cast(op) or not is_plain_cast(inner):
         return
-    source = inner.operands[0]
+    source = operands_of(inner)[0]
     first, middle = element_type(source.type), element_type(inner.results[0].type)
     last = element_type(op.results[0].type)
     if not loses_nothing(first, middle) or _is_saturating(first, last) or is_ever_written(source):

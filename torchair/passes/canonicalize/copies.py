@@ -6,6 +6,7 @@ from xdsl.ir import SSAValue
 
 from torchair.dialects.aten import lookup
 from torchair.ir.calls import CallOp
+from torchair.ir.private import operands_of
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.aliasing import may_become
 from torchair.passes.canonicalize.types import has_same_type
@@ -25,7 +26,7 @@ def replace_by_copy(op: CallOp, source: SSAValue, rewriter: Rewriter) -> None:
 
 def _drop(op: CallOp, rewriter: Rewriter) -> None:
     """Replace a copy of the first operand by that operand, when nobody can tell them apart."""
-    source, result = op.operands[0], op.results[0]
+    source, result = operands_of(op)[0], op.results[0]
     if has_same_type(source, result) and may_become(result, source):
         rewriter.replace(op, [source])
 
@@ -40,7 +41,7 @@ def drop_redundant_clone(op: CallOp, rewriter: Rewriter) -> None:
 def _is_contiguous(clone: CallOp) -> bool:
     if clone.argument("memory_format") != "contiguous_format":
         return False
-    source = clone.operands[0]
+    source = operands_of(clone)[0]
     inner = defining_op(source, "aten.clone")
     if inner is not None:
         return inner.argument("memory_format") == "contiguous_format"
@@ -54,44 +55,44 @@ def drop_redundant_lift(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.copy")
 def drop_functional_copy(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) != 2:
+    if len(operands_of(op)) != 2:
         return
-    source, result = op.operands[1], op.results[0]  # the result has the strides of operand 0
+    source, result = operands_of(op)[1], op.results[0]  # the result has the strides of operand 0
     if has_same_type(source, result) and may_become(result, source, same_strides=False):
         rewriter.replace(op, [source])
 
 
 @pattern("aten.copy_")
 def drop_copy_onto_itself(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) == 2 and op.operands[0] is op.operands[1]:
-        rewriter.replace(op, [op.operands[0]])
+    if len(operands_of(op)) == 2 and operands_of(op)[0] is operands_of(op)[1]:
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 @pattern("aten.slice_scatter")
 def rename_whole_slice_scatter(op: CallOp, rewriter: Rewriter) -> None:
-    base, source = op.operands[0], op.operands[1]
+    base, source = operands_of(op)[0], operands_of(op)[1]
     if has_same_type(base, source) and op.argument("step") == 1:
         _replace(op, "aten.copy", [base, source, False], rewriter)
 
 
 @pattern("aten.cat")
 def rename_cat_of_one(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.operands) == 1 and has_same_type(op.operands[0], op.results[0]):
-        _replace(op, "aten.clone", [op.operands[0], "contiguous_format"], rewriter)
+    if len(operands_of(op)) == 1 and has_same_type(operands_of(op)[0], op.results[0]):
+        _replace(op, "aten.clone", [operands_of(op)[0], "contiguous_format"], rewriter)
 
 
 @pattern("aten.repeat")
 def rename_repeat_once(op: CallOp, rewriter: Rewriter) -> None:
     if all(count == 1 for count in op.argument("repeats")) and has_same_type(
-        op.operands[0], op.results[0]
+        operands_of(op)[0], op.results[0]
     ):
-        _replace(op, "aten.clone", [op.operands[0], "contiguous_format"], rewriter)
+        _replace(op, "aten.clone", [operands_of(op)[0], "contiguous_format"], rewriter)
 
 
 @pattern("aten.constant_pad_nd")
 def rename_empty_pad(op: CallOp, rewriter: Rewriter) -> None:
     if all(width == 0 for width in op.argument("pad")):
-        replace_by_copy(op, op.operands[0], rewriter)
+        replace_by_copy(op, operands_of(op)[0], rewriter)
 
 
 @pattern("aten.native_dropout")
@@ -101,14 +102,14 @@ def drop_dropout_of_evaluation(op: CallOp, rewriter: Rewriter) -> None:
         return
     cls = lookup("aten.clone")
     assert cls is not None
-    clone = rewriter.create(cls, [op.operands[0], None], [output.type], op)
+    clone = rewriter.create(cls, [operands_of(op)[0], None], [output.type], op)
     rewriter.replace(op, [clone.results[0], None])
 
 
 @pattern("aten.dropout")
 def drop_dropout_alias(op: CallOp, rewriter: Rewriter) -> None:
     if op.argument("train") is False:
-        rewriter.replace(op, [op.operands[0]])
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 def _replace(op: CallOp, name: str, values: list[object], rewriter: Rewriter) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from xdsl.dialects.builtin import ArrayAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir import interned
@@ -12,7 +9,7 @@ from torchair.ir import interned
 
 def has_same_type(a: SSAValue, b: SSAValue) -> bool:
     """Whether two tensors provably have one shape and one element type."""
-    return a.type == b.type and is_fully_known(a.type)
+    return interned.is_equal(a.type, b.type) and is_fully_known(a.type)
 
 
 def is_fully_known(type_: Attribute) -> bool:
@@ -25,9 +22,8 @@ def is_fully_known(type_: Attribute) -> bool:
 
 def dimension_symbols(type_: Attribute) -> list[str] | None:
     """The expression of every dimension, None when the type carries none."""
-    if not isinstance(type_, TensorType) or not isinstance(type_.encoding, ArrayAttr):
-        return None
-    return [symbol.data for symbol in cast("ArrayAttr[StringAttr]", type_.encoding)]  # pyright: ignore
+    symbols = interned.symbols_of(type_)
+    return None if symbols is None else list(symbols)
 
 
 def rank_of(value: SSAValue) -> int | None:

@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 
 from torchair.dialects.aten import lookup
 from torchair.ir.calls import CallOp
+from torchair.ir.private import operands_of
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.permutations import PERMUTATIONS, order_of
 from torchair.passes.canonicalize.types import has_same_type
@@ -20,7 +21,7 @@ _CHAIN_LIMIT = 16
 
 @pattern("aten.alias", "aten.detach", "aten.lift_fresh")
 def drop_alias(op: CallOp, rewriter: Rewriter) -> None:
-    rewriter.replace(op, [op.operands[0]])
+    rewriter.replace(op, [operands_of(op)[0]])
 
 
 @pattern("aten._unsafe_view")
@@ -30,46 +31,46 @@ def rename_unsafe_view(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern(*ROW_MAJOR, "aten.reshape", "aten.view.dtype", "aten.expand")
 def drop_view_to_same_type(op: CallOp, rewriter: Rewriter) -> None:
-    if has_same_type(op.results[0], op.operands[0]):
-        rewriter.replace(op, [op.operands[0]])
+    if has_same_type(op.results[0], operands_of(op)[0]):
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 @pattern(*ROW_MAJOR)
 def cancel_views(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *ROW_MAJOR)
+    inner = defining_op(operands_of(op)[0], *ROW_MAJOR)
     for _ in range(_CHAIN_LIMIT):
         if inner is None:
             return
-        if has_same_type(inner.operands[0], op.results[0]):
-            rewriter.replace(op, [inner.operands[0]])
+        if has_same_type(operands_of(inner)[0], op.results[0]):
+            rewriter.replace(op, [operands_of(inner)[0]])
             return
-        inner = defining_op(inner.operands[0], *ROW_MAJOR)
+        inner = defining_op(operands_of(inner)[0], *ROW_MAJOR)
 
 
 @pattern("aten.view")
 def merge_views(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *ROW_MAJOR)
+    inner = defining_op(operands_of(op)[0], *ROW_MAJOR)
     if inner is not None:
-        _replace(op, op.name, [inner.operands[0], op.argument("size")], rewriter)
+        _replace(op, op.name, [operands_of(inner)[0], op.argument("size")], rewriter)
 
 
 @pattern(*PERMUTATIONS)
 def drop_identity_permutation(op: CallOp, rewriter: Rewriter) -> None:
     order = order_of(op)
     if order is not None and order == sorted(order):
-        rewriter.replace(op, [op.operands[0]])
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 @pattern(*PERMUTATIONS)
 def merge_permutations(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], *PERMUTATIONS)
+    inner = defining_op(operands_of(op)[0], *PERMUTATIONS)
     if inner is None:
         return
     outer_order, inner_order = order_of(op), order_of(inner)
     if outer_order is None or inner_order is None:
         return
     order = [inner_order[dim] for dim in outer_order]
-    source = inner.operands[0]
+    source = operands_of(inner)[0]
     if order == sorted(order):
         rewriter.replace(op, [source])
     else:
@@ -78,22 +79,22 @@ def merge_permutations(op: CallOp, rewriter: Rewriter) -> None:
 
 @pattern("aten.expand")
 def merge_expands(op: CallOp, rewriter: Rewriter) -> None:
-    inner = defining_op(op.operands[0], "aten.expand")
+    inner = defining_op(operands_of(op)[0], "aten.expand")
     size = op.argument("size")
     if inner is not None and -1 not in [s for s in size if isinstance(s, int)]:
-        _replace(op, op.name, [inner.operands[0], size, op.argument("implicit")], rewriter)
+        _replace(op, op.name, [operands_of(inner)[0], size, op.argument("implicit")], rewriter)
 
 
 @pattern("aten.slice.Tensor")
 def drop_whole_slice(op: CallOp, rewriter: Rewriter) -> None:
-    if has_same_type(op.results[0], op.operands[0]) and op.argument("step") == 1:
-        rewriter.replace(op, [op.operands[0]])
+    if has_same_type(op.results[0], operands_of(op)[0]) and op.argument("step") == 1:
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 @pattern("aten.split.Tensor", "aten.split_with_sizes", "aten.split.sizes", "aten.chunk")
 def drop_split_into_one(op: CallOp, rewriter: Rewriter) -> None:
-    if len(op.results) == 1 and has_same_type(op.results[0], op.operands[0]):
-        rewriter.replace(op, [op.operands[0]])
+    if len(op.results) == 1 and has_same_type(op.results[0], operands_of(op)[0]):
+        rewriter.replace(op, [operands_of(op)[0]])
 
 
 def _replace(op: CallOp, name: str, values: Sequence[object], rewriter: Rewriter) -> None:
