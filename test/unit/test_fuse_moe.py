@@ -135,8 +135,11 @@ def mixtral() -> Any:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_experts_of_transformers(mixtral: Any, dtype: torch.dtype, tmp_path: Any) -> None:
-    block, x = mixtral("grouped_mm", dtype), torch.randn(2, 5, 32).to(dtype)
+@pytest.mark.parametrize("kind", ["grouped_mm", "batched_mm"])
+def test_experts_of_transformers(
+    mixtral: Any, kind: str, dtype: torch.dtype, tmp_path: Any
+) -> None:
+    block, x = mixtral(kind, dtype), torch.randn(2, 5, 32).to(dtype)
     with torch.no_grad():
         expected = block(x)
     found, nodes = compile_and_count(block, (x,), tmp_path, dynamic=True)

@@ -25,6 +25,7 @@ _MODULES = {
     "fuse-dynamic-quant": ("fuse_dynamic_quant", "FuseDynamicQuantPass"),
     "fuse-static-quant": ("fuse_static_quant", "FuseStaticQuantPass"),
     "fuse-norm-output": ("fuse_norm_output", "FuseNormOutputPass"),
+    "fuse-moe-gather": ("fuse_moe_gather", "FuseMoeGatherPass"),
     "fuse-moe-routing": ("fuse_moe_routing", "FuseMoeRoutingPass"),
     "fuse-moe-gating": ("fuse_moe_gating", "FuseMoeGatingPass"),
     "fuse-quant-linear": ("fuse_quant_linear", "FuseQuantLinearPass"),

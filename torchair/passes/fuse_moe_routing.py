@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import SSAValue
 
-from torchair.ir import interned
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import (
     ANY,
@@ -22,17 +21,16 @@ from torchair.ir.graph_pattern import (
     static,
     value,
 )
-from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
+from torchair.ir.rewrite import Pattern, Rewriter, pattern
 from torchair.passes.canonicalize.casts import CASTS
+from torchair.passes.fuse_moe_operators import cast_to, combine, route
 from torchair.passes.fusion_forms import (
     FLOATS,
     VIEWS,
     cast_of,
-    create,
     element_of,
     mul,
     sizes_of,
-    type_with_sizes,
 )
 from torchair.passes.rewrite_pass import PatternPass
 
@@ -129,45 +127,12 @@ def fuse_routing(op: CallOp, rewriter: Rewriter) -> None:
 
 
 def _fuse(match: Match, fetch: CallOp, counted: CallOp, rewriter: Rewriter) -> None:
-    went, tokens = _sort_rows(match, fetch, rewriter)
-    _replace_ends(counted, tokens, rewriter)
-    rows, root = match["rows"], match.root
-    scales = _cast(match["weights"], element_of(rows), root, rewriter)
-    values = [rows, None, None, None, scales, went, None, _BY_TOKEN, match["choices"]]
-    types = [root.results[0].type]
-    fused = create(rewriter, "npu.npu_moe_finalize_routing", values, types, root)
-    rewriter.replace(root, fused.results)
+    count = (sizes_of(fetch.results[0]) or [])[0]
+    routing = route(match["x"], match["ids"], match["experts"], count, fetch, rewriter)
+    rewriter.replace(fetch, [routing.rows])
+    _replace_ends(counted, routing.ends, rewriter)
+    combine(match["rows"], match["weights"], routing.places, match.root, rewriter)
     erase_unused(match.calls, rewriter)
-
-
-_BY_TOKEN = 2
-"""``drop_pad_mode``: nothing is dropped, and the index lists the choices of each token together."""
-_ENDS = 0
-"""``expert_tokens_num_type``: where the rows of each expert end."""
-
-
-def _sort_rows(match: Match, fetch: CallOp, rewriter: Rewriter) -> tuple[SSAValue, SSAValue]:
-    """Fetch the rows by expert; returns where each went, and where each expert's end."""
-    rows, count = fetch.results[0].type, match["experts"]
-    sizes = (sizes_of(fetch.results[0]) or [])[:1]
-    types: list[Attribute] = [
-        rows,
-        type_with_sizes(interned.tensor([], interned.i32), sizes),
-        interned.tensor([count], interned.i64),
-        type_with_sizes(interned.tensor([], interned.f32), sizes),
-    ]
-    values = [match["x"], _narrow(match["ids"]), None, None, -1, -1, count, 0, _ENDS, True, -1]
-    values.append([0, count])
-    fused = create(rewriter, "npu.npu_moe_init_routing_v2", values, types, fetch)
-    rewriter.replace(fetch, fused.results[:1])
-    return fused.results[1], fused.results[2]
-
-
-def _narrow(ids: SSAValue) -> SSAValue:
-    """Numbers of experts before they were widened."""
-    cast = defining_op(ids, *CASTS)
-    is_wide = cast is not None and element_of(cast.operands[0]) == interned.i32
-    return cast.operands[0] if cast is not None and is_wide else ids
 
 
 def _replace_ends(counted: CallOp, tokens: SSAValue, rewriter: Rewriter) -> None:
@@ -176,15 +141,7 @@ def _replace_ends(counted: CallOp, tokens: SSAValue, rewriter: Rewriter) -> None
         user = use.operation
         if user.name in CASTS and user.results[0].type == tokens.type:
             rewriter.replace(user, [tokens])
-    rewriter.replace(counted, [_cast(tokens, element_of(ends), counted, rewriter)])
-
-
-def _cast(found: SSAValue, element: Attribute, before: CallOp, rewriter: Rewriter) -> SSAValue:
-    if element_of(found) == element:
-        return found
-    type_ = type_with_sizes(interned.tensor([], element), sizes_of(found) or [])
-    name = "prims.convert_element_type"
-    return create(rewriter, name, [found, element], [type_], before).results[0]
+    rewriter.replace(counted, [cast_to(tokens, element_of(ends), counted, rewriter)])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ FUSE = (
     "fuse-norm-output",
     "fuse-moe-gating",
     "fuse-moe-routing",
+    "fuse-moe-gather",
     "fuse-quant-linear",
     "fuse-quant-matmul",
     "fuse-weight-quant-matmul",
