@@ -352,6 +352,15 @@ def test_results_that_are_inputs_constants_or_nothing(npu: StandIn) -> None:
         assert view.data_ptr() == weight.data_ptr() and made.tolist() == [1, 2, 3]
 
 
+def test_operators_of_another_thread_are_refused(
+    npu: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASK_QUEUE_ENABLE", "2")
+    compiled, _ = compile_for_npu(lambda x: x + 1)
+    with pytest.raises(EngineError, match="prepares operators on another thread"):
+        compiled(npu.plain_tensor(torch.ones(3)))
+
+
 @torch.no_grad()
 def test_the_tasks_of_a_capture_are_listed_in_a_file(
     npu: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

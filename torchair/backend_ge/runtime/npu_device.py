@@ -6,6 +6,7 @@ torch_npu puts launches in a queue of its own and gives them to the device later
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import torch
 from torchair import _native
 from torchair.backend_ge.cann import process, tensors
 from torchair.errors import EngineError
+
+_QUEUE_VARIABLE = "TASK_QUEUE_ENABLE"
 
 
 class NpuDevice:
@@ -31,10 +34,12 @@ class NpuDevice:
         type: type of its tensors' device, ``npu``.
 
     Raises:
-        EngineError: CANN is not here, or lacks the functions of capture.
+        EngineError: CANN is not here, or lacks the functions of capture; or torch_npu prepares
+            operators on another thread.
     """
 
     def __init__(self, module: Any) -> None:
+        _refuse_second_queue()
         self.npu = module.npu
         self.index = int(self.npu.current_device())
         self.runtime = process.open_device(self.index, owned=False)
@@ -70,6 +75,17 @@ class NpuDevice:
         event = self.make_event()
         self.native(first).record(event)
         self.native(then).wait(event)
+
+
+def _refuse_second_queue() -> None:
+    """With level 2 torch_npu allocates for operators on its queue's thread, which knows nothing of
+    the capture's memory; it refuses such captures itself."""
+    if os.environ.get(_QUEUE_VARIABLE) == "2":
+        raise EngineError(
+            "graphs cannot be captured while torch_npu prepares operators on another thread",
+            found=f"{_QUEUE_VARIABLE}=2",
+            hint=f"set {_QUEUE_VARIABLE}=1",
+        )
 
 
 class NpuMemory:
