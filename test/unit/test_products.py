@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from test_program import copies, record
@@ -108,6 +109,18 @@ def test_result_that_is_an_output_is_new_in_every_run():
     kept = first[0].clone()
     program.run([2 * x, weight])
     assert torch.equal(first[0], kept)
+
+
+def test_runs_leak_nothing():
+    x, weight = torch.randn(1, 64), torch.randn(512, 64)
+    program = planned(linear, x, weight)
+    process = psutil.Process()
+    for _ in range(1000):
+        program.run([x, weight])
+    before = process.memory_info().rss
+    for _ in range(10_000):
+        program.run([x, weight])
+    assert process.memory_info().rss - before < 1 << 20  # a result has 2 KiB
 
 
 def test_refused_node_leaves_an_allocated_result_to_torch():
