@@ -160,8 +160,7 @@ def samples_of(group: Group, limit: int | None = None) -> dict[int, Sample]:
 
 
 def _drawn(op: Any, dtype: torch.dtype) -> Iterator[Any]:
-    """What ``OpInfo.sample_inputs`` yields, without its search of the stack for a test's name, which
-    takes longer than the samples."""
+    """What ``OpInfo.sample_inputs`` yields, without its search of the stack for a test's name."""
     samples = iter(op.sample_inputs_func(op, "cpu", dtype, False))
     while True:
         seed(SEED)
