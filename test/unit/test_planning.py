@@ -261,6 +261,15 @@ def test_constants_may_be_exchanged():
     assert_identical(program.run([x])[0], x @ weight.t())
 
 
+def test_negated_constants():
+    constant = torch._neg_view(torch.randn(4, 6))
+    call = AtenCall(aten.view.default, (Slot(1), [24]), {}, [Slot(2)], 0)
+    calls = [call, AtenCall(aten.mul.Tensor, (Slot(0), Slot(2)), {}, [Slot(3)], 1)]
+    program = Program(Trace([Slot(0)], {Slot(1): constant}, calls, [Slot(3)]))
+    for _ in range(4):
+        assert_identical(program.run([X.reshape(-1)])[0], X.reshape(-1) * constant.view(24))
+
+
 def test_bound_inputs():
     trace, _ = record(lambda x, w, b: aten.addmm.default(b, x, w.t()).relu(), [X, X + 1, X[:, 0]])
     program = Program(trace)

@@ -183,9 +183,10 @@ def test_calls_that_are_torch_s(op, layouts, kwargs):
 
 def test_reduced_precision_is_torch_s():
     layouts = [(FLOAT32, [1, 8], [8, 1]), (FLOAT32, [8, 8], [1, 8])]
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
     try:
         assert row_product(aten.mm.default, layouts, {}) is None
     finally:
-        torch.set_float32_matmul_precision(precision)
+        matmul.fp32_precision = before

@@ -105,8 +105,9 @@ def plan_memory(
         observations: of a run.
         schedule: of the trace.
     """
-    if any(call.op.name().startswith("aten::_neg_view") for call in trace.calls):
-        return None  # such a view is more than a place in memory
+    negated = any(call.op.name().startswith("aten::_neg_view") for call in trace.calls)
+    if negated or any(constant.is_neg() for constant in trace.constants.values()):
+        return None  # such a tensor is more than a place in memory
     facts = _Facts(trace, lowered, observations)
     layouts = [facts.of.get(value) for value in lowered.values.inputs]
     known = [fact.layout for fact in layouts if fact is not None]

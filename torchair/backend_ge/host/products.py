@@ -27,6 +27,9 @@ Layout = tuple[int, list[int], list[int]]
 TRIED_ELEMENTS = 1 << 16
 """Size of the matrix that an order is tried with: every row is added up alike."""
 
+_mkldnn: Any = torch.backends.mkldnn  # some of its attributes are made at run time
+_FULL_PRECISION = ("none", "ieee")
+
 _ROWS = 4
 """Rows in a block of MKL's; those that are left over are added in another order."""
 
@@ -63,7 +66,7 @@ def row_product(
     if any(kwargs.get(name, 1) != 1 for name in ("alpha", "beta")) or len(operands) != 2 + has_bias:
         return None
     *bias, vector, matrix = operands
-    if len(matrix[1]) != 2 or torch.get_float32_matmul_precision() != "highest":
+    if len(matrix[1]) != 2 or _mkldnn.matmul.fp32_precision not in _FULL_PRECISION:
         return None
     columns, rows = matrix[1]
     expected = [(vector, [1, columns], [columns, 1]), (matrix, [columns, rows], [1, columns])]
