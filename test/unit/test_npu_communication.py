@@ -11,13 +11,16 @@ from typing import Any
 import npu_two_ranks
 import pytest
 import torch
+import torch.distributed as dist
 from npu_operator_check import check_compiled
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import torchair
 from torchair.dialects.npu_groups import group_name, group_rank
-from torchair.errors import ConversionError, EngineError, TorchairError
+from torchair.errors import ConfigError, ConversionError, EngineError, TorchairError
+from torchair.frontend.communicators import name_communicators
 
 ops = torch.ops.npu_define
 npu = torch.ops.npu
@@ -155,7 +158,48 @@ def test_two_ranks_against_their_inputs(ranks: list[dict[str, Any]]) -> None:
         assert torch.equal(rank["broadcast"], y * 2)
         assert torch.equal(rank["uneven"][0], (torch.cat([x[:3], y[:2]]) + 1) * 2)
         assert torch.equal(rank["lists"][2], torch.stack([x, y]) * 2)
+    table = torch.arange(15.0).reshape(3, 5)
+    near: dict[str, float] = {"rtol": 5e-3, "atol": 5e-2}
+    for rank, found in enumerate((first["products"], second["products"])):
+        total = x @ table + y @ (table + 1)
+        torch.testing.assert_close(found[0].float(), total, **near)
+        torch.testing.assert_close(found[1].float(), torch.cat([x, y]) @ (table + rank), **near)
+        assert torch.equal(found[2], torch.cat([x, y]).half())
+        torch.testing.assert_close(found[3].float(), total[2 * rank : 2 * rank + 2], **near)
     assert torch.equal(second["reduce_scatter"], (x + y)[2:] * 2)
     assert torch.equal(first["uneven"][1], (x + y)[:1] * 2)
     assert torch.equal(first["all_to_all"], torch.cat([x[:1], y[:3]]) * 2)
     assert torch.equal(second["exchange"], torch.cat([x[:2], y[:2]]) * 2)
+
+
+class Hccl:
+    """A backend with the method that torch_npu's has."""
+
+    def get_hccl_comm_name(self, rank: int, init_comm: bool) -> str:
+        return f"group_of_{rank}"
+
+
+def test_communicators_of_an_npu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A GE graph for an NPU names HCCL's communicator; other backends are refused."""
+
+    def communicate(x: Tensor) -> Tensor:
+        return ops.broadcast(torch.ops._c10d_functional.all_reduce(x, "sum", "0"), 0, "", [0], 1)
+
+    dist.init_process_group("gloo", f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        gm = make_fx(communicate, tracing_mode="fake")(torch.ones(3))
+        config = torchair.CompilerConfig()
+        config.engine = "cann"
+        host = torchair.CompilerConfig()
+        host.engine = "host"
+        name_communicators(gm, host.snapshot())
+        with pytest.raises(ConfigError, match="none of HCCL's"):
+            name_communicators(gm, config.snapshot())
+        group = dist.distributed_c10d._get_default_group()
+        monkeypatch.setattr(type(group), "_get_backend", lambda self, device: Hccl())
+        name_communicators(gm, config.snapshot())
+    finally:
+        dist.destroy_process_group()
+    arguments = [node.args for node in gm.graph.nodes if node.op == "call_function"]
+    assert arguments[0][2] == "group_of_0"
+    assert group_name(str(arguments[1][2]), [0]) == "group_of_0"

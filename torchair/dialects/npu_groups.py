@@ -9,9 +9,14 @@ from collections.abc import Sequence
 
 from torchair.errors import ConversionError
 
+COMMUNICATOR = "communicator="
+"""Begins a tag that is the name of a communicator rather than torch's tag of a group."""
+
 
 def group_name(tag: str, ranks: Sequence[int]) -> str:
-    """The name of a group in a GE graph: ``tag=<tag>;rank_list=0,1``."""
+    """The name of a group in a GE graph: ``tag=<tag>;rank_list=0,1``, or its communicator's."""
+    if tag.startswith(COMMUNICATOR):
+        return tag.removeprefix(COMMUNICATOR)
     return f"tag={tag};rank_list={','.join(str(rank) for rank in ranks)}"
 
 

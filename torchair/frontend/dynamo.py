@@ -12,9 +12,11 @@ from torch.fx import GraphModule
 
 from torchair.config import CAPTURE_MODES, CompilerConfig, Snapshot, apply_options
 from torchair.frontend.auto_functionalized import expand_auto_functionalized
+from torchair.frontend.communicators import name_communicators
 from torchair.frontend.compile import compile_fx_graph
 from torchair.frontend.decompositions import default_decompositions
 from torchair.frontend.frozen_batch_norm import fold_batch_norms
+from torchair.frontend.frozen_embedding import fold_embedding_scales
 from torchair.frontend.gears import gears_of_graph, guard_gears
 from torchair.frontend.higher_order import expand_higher_order
 from torchair.frontend.input_names import names_of_graph
@@ -79,9 +81,12 @@ def prepare_graph(gm: GraphModule, example_inputs: Any, config: Snapshot, role: 
     expand_higher_order(gm, dict if config.mode in CAPTURE_MODES else default_decompositions)
     expand_auto_functionalized(gm)
     run_hook(POST_PASS, gm, example_inputs, config)
+    name_communicators(gm, config)
     if role != "backward":
         mark_formats(gm)
     is_frozen = config.experimental_config.frozen_parameter and role == "inference"
+    if is_frozen:
+        fold_embedding_scales(gm)
     if is_frozen and config.numerics == "fast":
         fold_batch_norms(gm)
 

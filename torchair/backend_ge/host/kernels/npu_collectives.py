@@ -1,7 +1,7 @@
-"""Kernels of products fused with communication, and of dispatch to experts, for one rank.
+"""Kernels of products fused with communication, and of dispatch to experts.
 
-The host device is one rank: exchanging data with itself changes nothing. Groups of several ranks
-are refused when the graph runs.
+Products that are summed, gathered or scattered over ranks communicate through torch.distributed;
+those that exchange rows run on one rank, where that changes nothing, and refuse several.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchair.backend_ge.host.kernels import npu_process_groups as groups
 from torchair.backend_ge.host.kernels.npu_grouped_matmul import group_ends
 from torchair.backend_ge.host.kernels.npu_grouped_rows import row_groups
 from torchair.backend_ge.host.kernels.npu_matmul import antiquant, product
@@ -41,6 +42,21 @@ def one_rank(name: str, size: int | None = None) -> None:
             found=f"{size} ranks",
             hint="run this graph on NPUs, or compile with a group of one rank",
         )
+
+
+def _gathered(name: str, x: Tensor, group: str, rank_size: int) -> Tensor:
+    """The rows of all ranks."""
+    groups.require_size(name, group, rank_size)
+    return x if rank_size <= 1 else groups.all_gather(x, [x.size(0)] * rank_size, group)
+
+
+def _scattered(name: str, x: Tensor, group: str, rank_size: int) -> Tensor:
+    """This rank's rows of the sum over all ranks."""
+    groups.require_size(name, group, rank_size)
+    if rank_size <= 1:
+        return x
+    rows = x.size(0) // rank_size
+    return groups.reduce_scatter(x, [rows] * rank_size, rows, "sum", group)
 
 
 def _matrix(
@@ -89,15 +105,17 @@ def matmul_all_reduce(
     y_dtype: int = _UNDEFINED,
     **_: Any,
 ) -> Tensor:
-    """The product, its weight dequantised or itself, plus ``x3``."""
-    one_rank("MatmulAllReduce")
+    """The product, its weight dequantised or itself, plus ``x3``, summed over ranks in float32."""
     left, right = (x1.mT if is_trans_a else x1), (x2.mT if is_trans_b else x2)
     if antiquant_scale is not None:
         right = antiquant(right, antiquant_scale, antiquant_offset, antiquant_group_size)
     wanted = torch.float16 if x1.dtype is torch.int8 else x1.dtype
     wanted = wanted if y_dtype == _UNDEFINED else torch_dtype(y_dtype)
     found = _matrix(left, right, bias, (pertoken_scale, dequant_scale), torch.float32)
-    return (found if x3 is None else found + x3.float()).to(wanted)
+    found = found if x3 is None else found + x3.float()
+    if groups.process_group(group) is not None:
+        found = groups.all_reduce(found, "sum", group)
+    return found.to(wanted)
 
 
 @kernel("AllGatherMatmul")
@@ -111,10 +129,10 @@ def all_gather_matmul(
     is_gather_out: bool = True,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """The product, and what was gathered (empty unless asked for)."""
-    one_rank("AllGatherMatmul", rank_size)
-    found = _matrix(x1, x2, bias, (None, None), x1.dtype)
-    return found, x1.clone() if is_gather_out else x1.new_empty(0)
+    """The product of the gathered rows, and those (empty unless asked for)."""
+    rows = _gathered("AllGatherMatmul", x1, group, rank_size)
+    found = _matrix(rows, x2, bias, (None, None), x1.dtype)
+    return found, rows.clone() if is_gather_out else x1.new_empty(0)
 
 
 @kernel("AllGatherMatmulV2")
@@ -133,9 +151,11 @@ def all_gather_matmul_v2(
     **_: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As AllGatherMatmul of quantised tensors; the largest values are not given."""
-    one_rank("AllGatherMatmulV2", rank_size)
-    found = _matrix(x1, x2, bias, (x1_scale, x2_scale), torch_dtype(y_dtype))
-    gathered = x1.clone() if is_gather_out else x1.new_empty(0)
+    rows = _gathered("AllGatherMatmulV2", x1, group, rank_size)
+    if x1_scale is not None and x1_scale.numel() > 1:
+        x1_scale = _gathered("AllGatherMatmulV2", x1_scale, group, rank_size)
+    found = _matrix(rows, x2, bias, (x1_scale, x2_scale), torch_dtype(y_dtype))
+    gathered = rows.clone() if is_gather_out else x1.new_empty(0)
     return found, gathered, found.new_empty(0, dtype=torch.float32)
 
 
@@ -143,8 +163,9 @@ def all_gather_matmul_v2(
 def matmul_reduce_scatter(
     x1: Tensor, x2: Tensor, bias: Tensor | None = None, *, group: str, rank_size: int = 0, **_: Any
 ) -> Tensor:
-    one_rank("MatmulReduceScatter", rank_size)
-    return _matrix(x1, x2, bias, (None, None), x1.dtype)
+    """The product, summed over ranks in float32; each has some of its rows."""
+    found = _matrix(x1, x2, bias, (None, None), torch.float32)
+    return _scattered("MatmulReduceScatter", found, group, rank_size).to(x1.dtype)
 
 
 @kernel("MatmulReduceScatterV2")
@@ -161,9 +182,9 @@ def matmul_reduce_scatter_v2(
     y_dtype: int = _UNDEFINED,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """The product of quantised tensors; the largest values are not given."""
-    one_rank("MatmulReduceScatterV2", rank_size)
-    found = _matrix(x1, x2, bias, (x1_scale, x2_scale), _result(x1, y_dtype))
+    """As MatmulReduceScatter of quantised tensors; the largest values are not given."""
+    found = _matrix(x1, x2, bias, (x1_scale, x2_scale), torch.float32)
+    found = _scattered("MatmulReduceScatterV2", found, group, rank_size).to(_result(x1, y_dtype))
     return found, found.new_empty(0, dtype=torch.float32)
 
 

@@ -163,7 +163,7 @@ def quant_all_reduce(
         output_dtype: ``ge::DataType`` of the result.
         world_size: ranks of the group.
     """
-    _require_group("QuantAllReduce", group, world_size)
+    groups.require_size("QuantAllReduce", group, world_size)
     return groups.all_reduce(_scaled(x, scales), reduce_op, group).to(_result(output_dtype))
 
 
@@ -181,7 +181,7 @@ def quant_reduce_scatter(
 
     Leading dimensions of ``x`` are rows.
     """
-    _require_group("QuantReduceScatter", group, world_size)
+    groups.require_size("QuantReduceScatter", group, world_size)
     values = _scaled(x, scales).flatten(0, -2)
     rows = values.size(0) // world_size
     found = groups.reduce_scatter(values, [rows] * world_size, rows, reduce_op, group)
@@ -207,14 +207,3 @@ def _scaled(x: Tensor, scales: Tensor) -> Tensor:
             found=f"{list(scales.shape)} for {list(x.shape)}",
         )
     return dequantized(x) * factors.repeat_interleave(columns // groups_, -1)
-
-
-def _require_group(name: str, group: str, world_size: int) -> None:
-    found = groups.process_group(group) if world_size > 1 else None
-    if world_size > 1 and (found is None or found.size() != world_size):
-        raise EngineError(
-            f"{name}: the group has another number of ranks",
-            expected=f"{world_size} ranks",
-            found=f"{1 if found is None else found.size()}",
-            hint="start torch.distributed on every rank, or compile with a group of one rank",
-        )

@@ -46,6 +46,29 @@ def process_group(name: str) -> Any | None:
     return None if group.size() == 1 else group
 
 
+def require_size(name: str, group: str, ranks: int) -> None:
+    """Refuse to communicate in a group of another size than a graph was made for.
+
+    Args:
+        name: GE operator.
+        group: name of the group.
+        ranks: how many the operator says it has; 0 when it does not.
+
+    Raises:
+        EngineError: the group has another number of ranks.
+    """
+    if ranks <= 1:
+        return
+    found = process_group(group)
+    if found is None or found.size() != ranks:
+        raise EngineError(
+            f"{name}: the group has another number of ranks",
+            expected=f"{ranks} ranks",
+            found="1 rank" if found is None else f"{found.size()} ranks",
+            hint="start torch.distributed on every rank, or compile with a group of one rank",
+        )
+
+
 def _find(name: str, tag: str, ranks: list[int]) -> Any:
     try:
         if ranks:
@@ -151,8 +174,13 @@ def _all_gather(x: Tensor, rows: Sequence[int], group: str) -> Tensor:
     parts[found.rank()].copy_(x)
     for rank, part in enumerate(parts):  # rows differ, which gloo's all_gather does not take
         if part.numel():
-            dist.broadcast(part, group=found, group_src=rank)
+            dist.broadcast(_plain(part), group=found, group_src=rank)
     return result
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Bytes in the place of 8-bit types that backends do not know."""
+    return x.view(torch.uint8) if x.itemsize == 1 else x
 
 
 def _reduce_scatter(
@@ -168,7 +196,8 @@ def _all_to_all(x: Tensor, sent: Sequence[int], received: Sequence[int], group: 
     if found is None:
         return x.clone(memory_format=torch.contiguous_format)
     result = x.new_empty([sum(received), *x.shape[1:]])
-    dist.all_to_all_single(result, x.contiguous(), list(received), list(sent), group=found)
+    parts = list(received), list(sent)
+    dist.all_to_all_single(_plain(result), _plain(x.contiguous()), *parts, group=found)
     return result
 
 
@@ -176,7 +205,7 @@ def _broadcast(x: Tensor, root: int, group: str) -> Tensor:
     found = process_group(group)
     result = x.clone(memory_format=torch.contiguous_format)
     if found is not None:
-        dist.broadcast(result, group=found, group_src=root)
+        dist.broadcast(_plain(result), group=found, group_src=root)
     return result
 
 
@@ -188,7 +217,7 @@ def _several(group: str) -> Any:
 
 
 def _send(x: Tensor, rank: int, tag: int, group: str) -> None:
-    dist.send(x.contiguous(), group=_several(group), tag=tag, group_dst=rank)
+    dist.send(_plain(x.contiguous()), group=_several(group), tag=tag, group_dst=rank)
 
 
 def _receive(
@@ -200,7 +229,7 @@ def _receive(
     device: torch.device | None = None,
 ) -> Tensor:
     result = torch.empty(shape, dtype=dtype, device=device)
-    dist.recv(result, group=_several(group), tag=tag, group_src=rank)
+    dist.recv(_plain(result), group=_several(group), tag=tag, group_src=rank)
     return result
 
 
