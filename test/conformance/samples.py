@@ -187,8 +187,11 @@ def _defined(group: Group, sample: Any) -> Callable[[Any], Any]:
 
 
 def seed(value: int = 0) -> None:
-    """Seed every generator that samples and random operators draw from."""
-    torch.manual_seed(value)
+    """Seed every generator that samples and random operators draw from.
+
+    ``torch.manual_seed`` keeps a stack trace for each kind of device; only the CPU is drawn from.
+    """
+    torch.default_generator.manual_seed(value)
     random.seed(value)
     numpy.random.seed(value)
 
