@@ -39,6 +39,8 @@ def head_sums() -> Iterator[Any]:
     )
     library.define(f"_head_sums_get_max_workspace({arguments}) -> Tensor")
     library.define("no_out(Tensor x, SymInt[] lengths) -> Tensor")
+    library.define("ends(Tensor x, SymInt[] lengths) -> (Tensor, Tensor)")
+    library.define("ends.out(Tensor x, SymInt[] lengths, *, Tensor(a!)[] out) -> ()")
 
     def sums(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
         rows = [row[:n].sum() for row, n in zip(x, lengths, strict=True)]
@@ -61,7 +63,16 @@ def head_sums() -> Iterator[Any]:
     def workspace(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
         return x.new_empty(x.numel())
 
+    def ends(x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
+        return sums(x, lengths), sums(x.flip(1), lengths)
+
+    def ends_out(x: Tensor, lengths: list[int], *, out: list[Tensor]) -> None:
+        for target, value in zip(out, ends(x, lengths), strict=True):
+            target.copy_(value)
+
     for name, function in (
+        ("ends", ends),
+        ("ends.out", ends_out),
         ("head_sums", sums),
         ("head_sums.out", sums_out),
         ("_head_sums_get_max_workspace", workspace),
@@ -70,11 +81,15 @@ def head_sums() -> Iterator[Any]:
         library.impl(name, function, "CPU")
     for name in ("head_sums", "no_out"):
         torch.library.register_fake(f"cann_replay::{name}", like_rows)
+    torch.library.register_fake(
+        "cann_replay::ends", lambda x, lengths: (x.new_empty(len(x)), x.new_empty(len(x)))
+    )
     operators = torch.ops.cann_replay
+    torchair.register_update_slots(operators.ends.default, ("lengths",))
     torchair.register_update_slots(operators.head_sums.default, ("lengths",))
     torchair.register_update_slots(operators.no_out.default, ("lengths",))
     yield operators
-    for name in ("head_sums", "no_out"):
+    for name in ("ends", "head_sums", "no_out"):
         UPDATABLE.pop(f"cann_replay.{name}")
     library._destroy()
 
@@ -97,6 +112,21 @@ def test_lists_are_updated_before_each_replay(npu: StandIn, head_sums: Any) -> N
     assert captured(backend).counts.captures == 1
     assert npu.fake.count("aclmdlRICaptureTaskUpdateBegin") == updates == 3
     assert "update slot (cann_replay.head_sums lengths at" in str(backend.reports[-1])
+
+
+@torch.no_grad()
+def test_results_of_an_out_overload_with_one_list(npu: StandIn, head_sums: Any) -> None:
+    def f(x: Tensor, lengths: list[int]) -> Tensor:
+        first, last = head_sums.ends(x, lengths)
+        return first * 2 + last
+
+    compiled, backend = compile_for_npu(f, dynamic=True)
+    for lengths in ([3, 5], [4, 6]):
+        x = torch.randn(2, 8)
+        y = compiled(npu.plain_tensor(x), lengths)
+        npu.synchronize()
+        assert same_bits(y, f(x, lengths))
+    assert captured(backend).counts.captures == 1
 
 
 @torch.no_grad()
