@@ -38,7 +38,7 @@ def expression_text(expression: Any) -> str:
 
 def tensor_type(value: torch.Tensor) -> Attribute:
     """Type of a (fake) tensor; symbolic sizes become ``?`` with their expressions as encoding."""
-    if value.is_sparse or value.layout is not torch.strided:
+    if value.layout is not torch.strided:
         raise UnsupportedOpError(
             "sparse tensors are not supported",
             found=f"layout {value.layout}",

@@ -45,32 +45,12 @@ from torchair.ir.weights import WeightAttr, WeightHandle
 CONSTANT_LIMIT = 1024
 """Graph constants of at most this many bytes are written into the IR; larger ones are handles."""
 
+_SAME_NAMES = (
+    "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift",
+    "eq", "ne", "lt", "le", "gt", "ge", "neg", "abs",
+)  # fmt: skip
 _SYM_OPS: dict[Callable[..., Any], str] = {
-    **{
-        getattr(operator, name): f"sym.{name.rstrip('_')}"
-        for name in (
-            [
-                "add",
-                "sub",
-                "mul",
-                "floordiv",
-                "truediv",
-                "mod",
-                "pow",
-                "lshift",
-                "rshift",
-                "eq",
-                "ne",
-                "lt",
-                "le",
-                "gt",
-                "ge",
-                "neg",
-                "abs",
-            ]
-        )
-        if hasattr(operator, name)
-    },
+    **{getattr(operator, n): f"sym.{n}" for n in _SAME_NAMES},
     operator.and_: "sym.and",
     operator.or_: "sym.or",
     math.floor: "sym.floor",
@@ -87,7 +67,6 @@ _SYM_OPS: dict[Callable[..., Any], str] = {
     torch.sym_ite: "sym.ite",
     torch.sym_sum: "sym.sum",
 }
-_SYM_OPS[operator.floordiv] = "sym.floordiv"
 for _name, _target in (("_sym_sqrt", "sqrt"), ("sym_sqrt", "sqrt"), ("_sym_log2", "log2")):
     if hasattr(torch, _name):
         _SYM_OPS[getattr(torch, _name)] = f"sym.{_target}"
@@ -232,45 +211,55 @@ class _Importer:
         self.values[node] = op.results[0]
 
     def _call(self, node: Node, block: Block) -> None:
-        target = _ALIASES.get(node.target, node.target)
-        if target is torch.ops.higher_order.with_effects:
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload):
+            self._operator(node, _operator_of(target), block)
+        elif target is torch.ops.higher_order.with_effects:
             self._call_with_effects(node, block)
-            return
-        if is_ordered_call(node):
+        elif is_ordered_call(node):
             inner, passed = read_ordered_call(node, self.graph_module)
             self._call(inner, block)
             self.values[node] = [None, *[self.values[n] for n in passed]]
-            return
-        if target is operator.getitem:
+        elif target is operator.getitem:
             source = self._value(node.args[0])
             index: Any = node.args[1]
             self.values[node] = source[index] if isinstance(source, list | tuple) else None
-            return
-        cls = self._class_of(target)
-        if cls is None:
-            self.problems.append(f"{_target_name(target)} ({node.name})")
-            self.values[node] = None
-            return
+        else:
+            name = _SYM_OPS.get(target)
+            cls = None if name is None else aten.lookup(name)
+            if cls is None:
+                self.problems.append(f"{_target_name(target)} ({node.name})")
+                self.values[node] = None
+                return
+            self._operator(node, _Operator(cls), block)
+
+    def _operator(self, node: Node, operator_: _Operator, block: Block) -> None:
+        cls = operator_.cls
+        if operator_.is_custom:
+            self.schemas[cls.schema.text] = None
         meta = node.meta.get("val")
         result_types: list[Attribute] = []
         try:
-            _collect_types(meta, result_types)
-            if not cls.schema.results:
-                result_types = []
-            values = number_streams(cls.name, self._arguments(node, cls))
-            _check_strides(node, cls)
+            if cls.schema.results:
+                _collect_types(meta, result_types)
+            values = self._arguments(node, cls)
+            if operator_.takes_streams:
+                values = number_streams(cls.name, values)
+            if operator_.reads_strides:
+                _check_strides(node)
             location = named_location(f"{node.name}-{cls.name}", _location(node))
             op = cls.build_call(values, result_types, location)
         except (UnsupportedOpError, ConversionError, TypeError) as error:
             self.problems.append(f"{cls.name} ({node.name}): {error}")
             self.values[node] = None
             return
-        op.attributes.update(torch_stream_attributes(node))
+        if node.meta.get("custom"):
+            op.attributes.update(torch_stream_attributes(node))
         append_op(block, op)
-        results = iter(op.results)
-        self.values[node] = _structure(meta, results) if result_types else None
         if len(result_types) == 1:
             set_name(op.results[0], node.name)
+        results = iter(op.results)
+        self.values[node] = _structure(meta, results) if result_types else None
 
     def _call_with_effects(self, node: Node, block: Block) -> None:
         """``with_effects(token, op, ...)``: the operator; order is the order of the block."""
@@ -284,19 +273,10 @@ class _Importer:
         values = value if isinstance(value, list) else [value]
         self.values[node] = [None, *values]
 
-    def _class_of(self, target: Any) -> type[aten.AtenOp] | None:
-        if isinstance(target, torch._ops.OpOverload):
-            cls, custom = _class_of_overload(target)
-            if custom:
-                self.schemas[cls.schema.text] = None
-            return cls
-        name = _SYM_OPS.get(target)
-        return None if name is None else aten.lookup(name)
-
     def _arguments(self, node: Node, cls: type[aten.AtenOp]) -> list[Any]:
         parameters = cls.schema.parameters
         values: list[Any] = [REQUIRED_VALUE] * len(parameters)
-        given = list(node.args)
+        given: Sequence[Any] = node.args
         if cls.name.startswith("sym."):
             given = [a for a in given if a is not None]  # round(x, None)
         for index, argument in enumerate(given):
@@ -307,7 +287,7 @@ class _Importer:
         return values
 
     def _argument(self, argument: Any, role: Role) -> Any:
-        value = self._value(argument)
+        value = argument if type(argument) in _PLAIN else self._value(argument)
         if role is Role.LIST and value is not None and not isinstance(value, list):
             return [value]
         return value
@@ -316,7 +296,7 @@ class _Importer:
         if isinstance(argument, Node):
             return self.values[argument]
         if isinstance(argument, list | tuple):
-            return [self._value(item) for item in argument]
+            return [item if type(item) in _PLAIN else self._value(item) for item in argument]
         return static_value(argument)
 
     def _raise_problems(self) -> None:
@@ -329,19 +309,47 @@ class _Importer:
             )
 
 
-_overloads: dict[Any, tuple[type[aten.AtenOp], bool]] = {}
+_PLAIN = frozenset((int, float, bool, str, type(None)))
+"""Types of arguments that mean the same in a graph and in the IR."""
 
 
-def _class_of_overload(op: Any) -> tuple[type[aten.AtenOp], bool]:
-    """Class of an overload, and whether its schema must travel with the module."""
-    found = _overloads.get(op)
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """What an import asks about the target of a call.
+
+    Args:
+        cls: class of its operations.
+        is_custom: whether its schema must travel with the module.
+        reads_strides: whether its result depends on strides of operands.
+        takes_streams: whether arguments may be numbers of streams.
+    """
+
+    cls: type[aten.AtenOp]
+    is_custom: bool = False
+    reads_strides: bool = False
+    takes_streams: bool = False
+
+
+_operators: dict[int, tuple[Any, _Operator]] = {}
+
+
+def _operator_of(overload: Any) -> _Operator:
+    """What is known of an overload."""
+    found = _operators.get(id(overload))
     if found is None:
-        text = str(op._schema)
-        cls = aten.lookup(aten_name(op))
+        target = _ALIASES.get(overload, overload)
+        text = str(target._schema)
+        cls = aten.lookup(aten_name(target))
         if cls is None or cls.schema.text != text:
             cls = aten.define(text)
-        found = _overloads[op] = (cls, aten.lookup_custom(cls.name) is not None)
-    return found
+        known = _Operator(
+            cls,
+            is_custom=aten.lookup_custom(cls.name) is not None,
+            reads_strides=cls.name.startswith("aten.as_strided"),
+            takes_streams=cls.name.startswith("streams."),
+        )
+        found = _operators[id(overload)] = (overload, known)
+    return found[1]
 
 
 def aten_name(op: Any) -> str:
@@ -355,14 +363,12 @@ def _without_token(results: Any) -> Any:
     return rest[0] if len(rest) == 1 else (tuple(rest) if rest else None)
 
 
-def _check_strides(node: Node, cls: type[aten.AtenOp]) -> None:
-    """Refuse operators that read strides when the eager value is not stored contiguously.
+def _check_strides(node: Node) -> None:
+    """Refuse an operator that reads strides when the eager value is not stored contiguously.
 
     Raises:
         UnsupportedOpError: the IR has no strides, so the result would be another one.
     """
-    if not cls.name.startswith("aten.as_strided"):
-        return
     source = node.args[0].meta.get("val") if isinstance(node.args[0], Node) else None
     if isinstance(source, torch.Tensor) and not source.is_contiguous():
         raise UnsupportedOpError(

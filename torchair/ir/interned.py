@@ -68,7 +68,8 @@ _canonical: dict[Any, Attribute] = {
         complex32, complex64, complex128, none_type, unit,
     )
 }  # fmt: skip
-_tensors: dict[Any, TensorType[Any]] = {}
+_tensors: dict[int, tuple[Attribute, dict[Any, TensorType[Any]]]] = {}
+"""By the id of the element type, which is kept."""
 _unranked: dict[Attribute, UnrankedTensorType[Any]] = {}
 _ints: dict[int, IntegerAttr[Any]] = {}
 _int_lists: dict[tuple[int, ...], DenseArrayBase[Any]] = {}
@@ -98,15 +99,18 @@ def tensor(
         symbols: one expression per dimension (``"s0"``, ``"4096"``), kept as the encoding so that a
             reader sees which dimensions are equal; None when every size is static or unknown.
     """
-    key = (tuple(shape), element, None if symbols is None else tuple(symbols))
-    found = _tensors.get(key)
+    family = _tensors.get(id(element))
+    if family is None:
+        family = _tensors[id(element)] = (element, {})
+    key = (tuple(shape), None if symbols is None else tuple(symbols))
+    found = family[1].get(key)
     if found is None:
         dims = [IntAttr(size) for size in shape]
         if symbols is None:
             built = TensorType(element, dims)
         else:
             built = TensorType(element, dims, ArrayAttr([string(s) for s in symbols]))
-        found = _tensors[key] = canonical(built)
+        found = family[1][key] = canonical(built)
     return found
 
 

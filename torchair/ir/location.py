@@ -8,7 +8,7 @@ from __future__ import annotations
 from xdsl.dialects.builtin import FileLineColLoc, IntAttr, NameLoc, StringAttr, UnknownLoc
 from xdsl.ir import Attribute, Operation
 
-from torchair.ir.private import UNKNOWN_LOCATION
+from torchair.ir.private import UNKNOWN_LOCATION, make_attribute
 
 _files: dict[tuple[str, int], FileLineColLoc] = {}
 
@@ -24,7 +24,7 @@ def file_location(file: str, line: int) -> FileLineColLoc:
 
 def named_location(name: str, inner: Attribute = UNKNOWN_LOCATION) -> NameLoc:
     """``loc("name"(inner))``; the name is ``<fx node>-<aten op>``."""
-    return NameLoc(StringAttr(name), inner)
+    return make_attribute(NameLoc, desc=make_attribute(StringAttr, data=name), location=inner)
 
 
 def source_of(location: Attribute) -> str | None:

@@ -29,6 +29,7 @@ from xdsl.parser.core import ForwardDeclaredValue
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 OpT = TypeVar("OpT", bound=Operation)
+AttributeT = TypeVar("AttributeT", bound=Attribute)
 
 UNKNOWN_LOCATION = UnknownLoc()
 FIELDS: dict[type, tuple[str, ...]] = {
@@ -93,6 +94,14 @@ def create_op(
     op.attributes = {} if attributes is None else attributes
     op.location = location
     return op
+
+
+def make_attribute(cls: type[AttributeT], **parameters: object) -> AttributeT:
+    """Build an attribute of parameters that are known to be right, without verification."""
+    attribute = cls.__new__(cls)
+    for name, value in parameters.items():
+        object.__setattr__(attribute, name, value)
+    return attribute
 
 
 def append_op(block: Block, op: Operation) -> None:
