@@ -104,7 +104,7 @@ def _is_as_accurate(one: Any, other: Any, exact: Any) -> bool:
         return torch.equal(one, other)
     finite = other.isfinite()
     overflown = ~finite & exact.to(other.dtype).isfinite() & one.isfinite()
-    if not torch.allclose(one[overflown].double(), exact[overflown], rtol=2**-7):
+    if not torch.allclose(one[overflown].double(), exact[overflown].double(), rtol=2**-7):
         return False
     one, other = (torch.where(overflown, exact.to(other.dtype), x) for x in (one, other))
     finite = other.isfinite()
