@@ -52,65 +52,41 @@ private:
 } // namespace
 
 CachingAllocator::~CachingAllocator() {
-  for (const auto& [address, bytes] : used_)
-    acl_->free(address);
-  release_unused();
+  blocks_.release_all([this](void* address) { acl_->free(address); });
 }
 
 void* CachingAllocator::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   const std::size_t wanted = rounded(bytes);
-  void* address = reuse(wanted);
-  if (address == nullptr) {
-    acl_->enter_thread();
-    try {
-      address = acl_->allocate(wanted);
-    } catch (const runtime::Error&) {
-      if (unused_.empty())
-        throw;
-      acl_->check(acl_->call().aclrtSynchronizeDevice(), "aclrtSynchronizeDevice");
-      release_unused();
-      address = acl_->allocate(wanted);
-    }
-    used_.emplace(address, wanted);
-    reserved_ += wanted;
+  if (void* const kept = blocks_.take(wanted, wanted * kLargestWaste))
+    return kept;
+  acl_->enter_thread();
+  void* address = nullptr;
+  try {
+    address = acl_->allocate(wanted);
+  } catch (const runtime::Error&) {
+    if (!blocks_.has_unused())
+      throw;
+    acl_->check(acl_->call().aclrtSynchronizeDevice(), "aclrtSynchronizeDevice");
+    release_unused();
+    address = acl_->allocate(wanted);
   }
-  in_use_ += used_.at(address);
-  peak_ = std::max(peak_, in_use_);
-  return address;
-}
-
-void* CachingAllocator::reuse(std::size_t bytes) {
-  const auto found = unused_.lower_bound(bytes);
-  if (found == unused_.end() || found->first / kLargestWaste > bytes)
-    return nullptr;
-  void* address = found->second;
-  used_.emplace(address, found->first);
-  unused_.erase(found);
+  blocks_.add(address, wanted);
   return address;
 }
 
 void CachingAllocator::free(void* address) noexcept {
   const std::lock_guard lock(mutex_);
-  const auto found = used_.find(address);
-  if (found == used_.end())
-    return;
-  in_use_ -= found->second;
-  unused_.emplace(found->second, address);
-  used_.erase(found);
+  blocks_.give_back(address);
 }
 
 void CachingAllocator::release_unused() noexcept {
-  for (const auto& [bytes, address] : unused_) {
-    acl_->free(address);
-    reserved_ -= bytes;
-  }
-  unused_.clear();
+  blocks_.release_unused([this](void* address) { acl_->free(address); });
 }
 
 std::size_t CachingAllocator::bytes_reserved() const {
   const std::lock_guard lock(mutex_);
-  return reserved_;
+  return blocks_.reserved();
 }
 
 void CachingAllocator::trim() noexcept {
@@ -120,17 +96,17 @@ void CachingAllocator::trim() noexcept {
 
 bool CachingAllocator::owns(const void* address) const {
   const std::lock_guard lock(mutex_);
-  return used_.contains(const_cast<void*>(address));
+  return blocks_.is_given_out(address);
 }
 
 std::size_t CachingAllocator::bytes_in_use() const {
   const std::lock_guard lock(mutex_);
-  return in_use_;
+  return blocks_.in_use();
 }
 
 std::size_t CachingAllocator::bytes_peak() const {
   const std::lock_guard lock(mutex_);
-  return peak_;
+  return blocks_.peak();
 }
 
 void note_allocation_failure(const std::exception& error) { allocation_failure = error.what(); }

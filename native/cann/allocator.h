@@ -2,12 +2,11 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "cann/acl.h"
+#include "runtime/blocks.h"
 
 namespace torchair::cann {
 
@@ -40,16 +39,11 @@ public:
   std::size_t bytes_peak() const;
 
 private:
-  void* reuse(std::size_t bytes);
   void release_unused() noexcept;
 
   std::shared_ptr<const Acl> acl_;
   mutable std::mutex mutex_;
-  std::multimap<std::size_t, void*> unused_;
-  std::map<void*, std::size_t> used_;
-  std::size_t reserved_ = 0;
-  std::size_t in_use_ = 0;
-  std::size_t peak_ = 0;
+  runtime::Blocks blocks_;
 };
 
 // Memory that goes back to its allocator at the end of its scope.

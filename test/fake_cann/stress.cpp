@@ -138,7 +138,9 @@ void fail_once(const EngineOptions& options, const char* function) {
   bool failed = false;
   try {
     const auto engine = Engine::open(options);
+    engine->show_prints();
     run_once(*engine, *compile(*engine, 3), 3, 1);
+    run_once(*engine, *compile(*engine, -1), 3, 1);
     engine->close();
   } catch (const std::exception&) {
     failed = true;
@@ -154,6 +156,8 @@ void work(const EngineOptions& options) {
   const auto engine = Engine::open(options);
   const auto device = std::make_shared<NpuDevice>(AclUse(Library::open(options.folders), 0, true));
   const auto shared = compile(*engine, -1);
+  engine->show_prints();
+  fake_cann_print("stress: the device prints\n");
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] { compile_and_run(*engine, *shared, i); });
@@ -183,11 +187,24 @@ int main(int count, char** arguments) {
     options.process = {{"ge.exec.deviceId", "0"}};
     options.session = {{"ge.session_device_id", "0"}};
     work(options);
-    for (const char* function :
-         {"aclInit", "aclrtSetDevice", "aclrtCreateStreamWithConfig", "aclrtMalloc", "aclrtMemcpy",
-          "GEInitialize", "Session.Session", "Session.AddGraph",
-          "Graph.LoadFromSerializedModelArray", "Session.RegisterExternalAllocator",
-          "Session.RunGraphWithStreamAsync", "aclrtSynchronizeStreamWithTimeout"})
+    std::vector<const char*> functions = {"aclInit",
+                                          "aclrtSetDevice",
+                                          "aclrtCreateStreamWithConfig",
+                                          "aclrtMalloc",
+                                          "aclrtMemcpy",
+                                          "GEInitialize",
+                                          "Session.Session",
+                                          "Session.AddGraph",
+                                          "Graph.LoadFromSerializedModelArray",
+                                          "Session.RegisterExternalAllocator",
+                                          "Session.RunGraphWithStreamAsync",
+                                          "aclrtSynchronizeStreamWithTimeout",
+                                          "acltdtCreateChannelWithCapacity"};
+    if (route == Route::kSession)
+      for (const char* function :
+           {"Session.CompileGraph", "GeSessionLoadGraph", "GeSessionExecuteGraphWithStreamAsync"})
+        functions.push_back(function);
+    for (const char* function : functions)
       fail_once(options, function);
   }
   std::printf("stress: %d failures\n", failures);
