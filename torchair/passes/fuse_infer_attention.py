@@ -46,9 +46,13 @@ def _repeated(name: str) -> Call:
     return shared(call(VIEWS, copied, ANY))
 
 
+def _is_half(query: SSAValue) -> bool:
+    return element_of(query) in HALVES
+
+
 _ATTENTION = call(
     "aten._scaled_dot_product_flash_attention_for_cpu",
-    value("query"),
+    value("query", _is_half),
     one_of(_repeated("key"), value("key")),
     one_of(_repeated("value"), value("value")),
     0.0,
@@ -75,7 +79,6 @@ def _is_inference(match: Match) -> bool:
     root = _attention(match)
     return (
         root.results[1].first_use is None
-        and element_of(values[0]) in HALVES
         and len({element_of(v) for v in (*values, root.results[0])}) == 1
         and query is not None
         and key is not None

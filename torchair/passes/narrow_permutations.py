@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
@@ -12,8 +13,15 @@ from xdsl.ir import SSAValue
 from torchair.ir.calls import CallOp
 from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.permutations import PERMUTATIONS, order_of
-from torchair.passes.canonicalize.views import ROW_MAJOR, drop_view_to_same_type, merge_views
-from torchair.passes.fusion_forms import Size, create, read_size, sizes_of, type_with_sizes
+from torchair.passes.canonicalize.views import ROW_MAJOR
+from torchair.passes.fusion_forms import (
+    Size,
+    create,
+    read_size,
+    shape_of,
+    sizes_of,
+    type_with_sizes,
+)
 from torchair.passes.rewrite_pass import PatternPass
 
 _CHAIN_LIMIT = 16
@@ -41,7 +49,7 @@ class _Plan:
 @pattern("aten.permute", "aten.transpose.int", *ROW_MAJOR)
 def narrow(op: CallOp, rewriter: Rewriter) -> None:
     permutation = _permutation_of(op)
-    if permutation is None:
+    if permutation is None or not _can_be_narrow(permutation):
         return
     order, sizes = order_of(permutation), sizes_of(permutation.operands[0])
     wanted = sizes_of(op.results[0])
@@ -67,6 +75,14 @@ def _permutation_of(last: CallOp) -> CallOp | None:
         return None if _only_view_of(last) is not last else last
     inner = defining_op(last.operands[0], *PERMUTATIONS)
     return inner if inner is not None and _only_view_of(inner) is last else None
+
+
+def _can_be_narrow(permutation: CallOp) -> bool:
+    """Whether a dimension is of one, or two stay together: what is asked of all permutations."""
+    order, shape = order_of(permutation), shape_of(permutation.operands[0])
+    if order is None or shape is None:
+        return False
+    return 1 in shape or any(right == left + 1 for left, right in pairwise(order))
 
 
 def _is_stack(sizes: list[Size], matrices: SSAValue) -> bool:
@@ -202,7 +218,7 @@ class NarrowPermutationsPass(PatternPass):
 
     name = "narrow-permutations"
     numeric_class: ClassVar[str] = "exact"
-    patterns: ClassVar[tuple[Pattern, ...]] = (narrow, merge_views, drop_view_to_same_type)
+    patterns: ClassVar[tuple[Pattern, ...]] = (narrow,)
     views: bool = True
 
     def rewrite(self, module: ModuleOp) -> bool:
