@@ -36,7 +36,7 @@ def group_rank(
     """
     if (rank is None) == (rank_in_group is None):
         raise ConversionError(f"{operator}: pass either a rank or a rank in the group")
-    if rank_in_group is None and rank in ranks:
+    if rank is not None and rank in ranks:
         return list(ranks).index(rank)
     if rank_in_group is not None and 0 <= rank_in_group < len(ranks):
         return rank_in_group
