@@ -19,6 +19,8 @@ GOOD_ENOUGH = 1.005
 """Makespan over its lower bound at which the search stops."""
 LARGEST_SEARCH = 2_000
 """Tasks that take time, above which the first pass decides."""
+LOOK_AHEAD = 4
+"""Tasks that are asked when the most urgent one has to wait for an event."""
 MAX_ROUNDS = 64
 EFFORT = 6_000
 """Tasks that all rounds of the search together may go over (a round takes some 7 us per task)."""
@@ -90,8 +92,8 @@ def _pass(
 
 
 class _ListPass:
-    """Tasks arrive when their inputs are there; the most urgent of those goes where it starts
-    first."""
+    """Tasks arrive when their inputs are there; the most urgent of those that need not wait for an
+    event goes where it starts first."""
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class _ListPass:
         size = len(problem.costs)
         self.missing = [len(earlier) for earlier in before]
         self.streams, self.starts, self.finish = [0] * size, [0.0] * size, [0.0] * size
+        self.allowed = list(problem.allowed)
         self.free = problem.opening_times()
         self.order: list[int] = []
         self.arriving = [(0.0, -priorities[t], t) for t in range(size) if not self.missing[t]]
@@ -114,25 +117,40 @@ class _ListPass:
 
     def run(self) -> Plan:
         arriving, free, costs = self.arriving, self.free, self.problem.costs
-        fixed, event = self.problem.fixed, self.problem.event
-        allowed = list(self.problem.allowed)
         ready: list[tuple[float, int]] = []
         while arriving or ready:
-            now = min([free[s] for s in allowed])
+            now = min([free[s] for s in self.allowed])
             if not ready and arriving[0][0] > now:
                 now = arriving[0][0]
             while arriving and arriving[0][0] <= now:
                 _, priority, task = heappop(arriving)
                 heappush(ready, (priority, task))
-            _, task = heappop(ready)
-            choices = allowed if fixed[task] < 0 else (fixed[task],)
-            stream, start = _place(
-                self.before[task], choices, free, self.streams, self.finish, event
-            )
+            task, stream, start = self._choose(ready, now)
             self.starts[task] = start
             free[stream] = start + costs[task]
             self._finish(task, stream, free[stream])
         return Plan(self.streams, self.starts, self.order, max(self.finish, default=0.0))
+
+    def _choose(self, ready: list[tuple[float, int]], now: float) -> tuple[int, int, float]:
+        """The most urgent task that starts at once; if only its event holds it back, one of the
+        next may go first."""
+        item = heappop(ready)
+        stream, start = self._place(item[1])
+        if start <= now or not ready:
+            return item[1], stream, start
+        passed = [item]
+        found = item[1], stream, start
+        for _ in range(min(LOOK_AHEAD, len(ready))):
+            item = heappop(ready)
+            stream, start = self._place(item[1])
+            if start <= now:
+                found = item[1], stream, start
+                break
+            passed.append(item)
+        for item in passed:
+            if item[1] != found[0]:
+                heappush(ready, item)
+        return found
 
     def _finish(self, task: int, stream: int, end: float) -> None:
         """Note where a task ended, and release its users."""
@@ -145,28 +163,22 @@ class _ListPass:
                 release = max([finish[source] for source in self.before[user]])
                 heappush(self.arriving, (release, -self.priorities[user], user))
 
-
-def _place(
-    earlier: Sequence[int],
-    choices: Sequence[int],
-    free: list[float],
-    streams: list[int],
-    finish: list[float],
-    event: float,
-) -> tuple[int, float]:
-    """The stream where a task starts first; of equals, the one of its latest producer."""
-    latest = -1.0
-    home = -1
-    for source in earlier:
-        if finish[source] > latest:
-            latest, home = finish[source], streams[source]
-    best, best_start = -1, float("inf")
-    for stream in choices:
-        start = free[stream]
+    def _place(self, task: int) -> tuple[int, float]:
+        """The stream where a task starts first; of equals, the one of its latest producer."""
+        earlier, fixed = self.before[task], self.problem.fixed[task]
+        free, streams, finish, event = self.free, self.streams, self.finish, self.problem.event
+        latest = -1.0
+        home = -1
         for source in earlier:
-            ready = finish[source] if streams[source] == stream else finish[source] + event
-            if ready > start:
-                start = ready
-        if start < best_start or (start == best_start and stream == home):
-            best, best_start = stream, start
-    return best, best_start
+            if finish[source] > latest:
+                latest, home = finish[source], streams[source]
+        best, best_start = -1, float("inf")
+        for stream in self.allowed if fixed < 0 else (fixed,):
+            start = free[stream]
+            for source in earlier:
+                ready = finish[source] if streams[source] == stream else finish[source] + event
+                if ready > start:
+                    start = ready
+            if start < best_start or (start == best_start and stream == home):
+                best, best_start = stream, start
+        return best, best_start

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torchair.dialects.stream import MAIN, label_of
 from torchair.passes.scheduling.costs import CostModel, unit_times
 from torchair.passes.scheduling.list_schedule import is_small, list_schedule
-from torchair.passes.scheduling.problem import Plan, Problem, critical_path, serial_plan
+from torchair.passes.scheduling.problem import Plan, Problem, critical_path, joined, serial_plan
 from torchair.passes.scheduling.tasks import TaskGraph, is_collective
 
 COMMUNICATION = "communication"
@@ -178,20 +178,15 @@ class _ProblemBuilder:
                 self.fixed[task] = 0
         return sorted(found)
 
-    def _waits_that_take_time(self) -> list[list[int]]:
+    def _waits_that_take_time(self) -> list[Sequence[int]]:
         """The orders without the opening tasks; the end comes after everything."""
         dropped = set(self.opening)
         found = [
             [s for s in earlier if s not in dropped] if dropped else earlier
             for earlier in self.uses
         ]
-        used = bytearray(len(found))
-        for earlier in found:
-            for source in earlier:
-                used[source] = 1
-        end = len(found) - 1
-        found[end] = [*found[end], *[t for t in range(end) if not used[t] and t not in dropped]]
-        return found
+        *others, last = joined(found)
+        return [*others, [task for task in last if task not in dropped]]
 
     def _fix_labels(self) -> None:
         """Labelled tasks stay on their stream, in the user's order."""

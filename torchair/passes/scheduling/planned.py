@@ -17,7 +17,7 @@ from torchair.dialects.stream.order import minimal_waits
 from torchair.ir.location import name_of, source_of
 from torchair.ir.private import iter_ops
 from torchair.passes.scheduling.costs import Cost, CostModel, target_named, unit_times
-from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, simulate
+from torchair.passes.scheduling.problem import Plan, Problem, joined, lower_bound, simulate
 from torchair.passes.scheduling.tasks import collective_group, is_unplaced, read_tasks
 
 
@@ -160,7 +160,8 @@ class PlannedSchedule:
         count = len(self.labels)
         costs = [task.cost.time for task in self.tasks]
         free = [-1] * len(costs)
-        return Problem(costs, self.before, free, range(count), count, self.event, self.event)
+        before = joined(self.before)
+        return Problem(costs, before, free, range(count), count, self.event, self.event)
 
 
 def _previous_on_stream(streams: Sequence[int]) -> list[int]:

@@ -59,6 +59,16 @@ class Plan:
     makespan: float
 
 
+def joined(before: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The orders with which the last task, the end of a function, comes after everything."""
+    used = bytearray(len(before))
+    for earlier in before:
+        for source in earlier:
+            used[source] = 1
+    ends = [task for task in range(len(before) - 1) if not used[task]]
+    return [*before[:-1], [*before[-1], *ends]] if before else []
+
+
 def critical_path(problem: Problem) -> float:
     """The longest way through the graph."""
     finish: list[float] = []
