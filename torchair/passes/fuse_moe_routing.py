@@ -21,7 +21,7 @@ from torchair.ir.graph_pattern import (
     static,
     value,
 )
-from torchair.ir.rewrite import Pattern, Rewriter, pattern
+from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.casts import CASTS
 from torchair.passes.fuse_moe_operators import cast_to, combine, route
 from torchair.passes.fusion_forms import (
@@ -83,6 +83,7 @@ def _outputs(sort: Call) -> tuple[Call, Call, Call]:
 
 
 _FORMS = tuple((sort, *_outputs(sort)) for sort in (_SORT, _STABLE_SORT))
+_TOTAL = "aten.sum.dim_IntList"
 
 
 def _is_routing(match: Match, sort: Call) -> bool:
@@ -110,10 +111,13 @@ def _is_flat(view: CallOp) -> bool:
     return len(sizes_of(view.results[0]) or []) == 1
 
 
-@pattern(*CASTS, "aten.sum.dim_IntList")
+@pattern(*CASTS, _TOTAL)
 def fuse_routing(op: CallOp, rewriter: Rewriter) -> None:
+    is_cast = op.name != _TOTAL
+    if is_cast and defining_op(op.operands[0], _TOTAL) is None:
+        return
     for sort, total, ends, picked in _FORMS:
-        root = total if op.name in total.names else cast_of(total)
+        root = cast_of(total) if is_cast else total
         match = Match(op)
         if not match_outputs(
             (root, ends, picked), match, lambda found, sort=sort: _is_routing(found, sort)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from xdsl.ir import Attribute, SSAValue
 
 from torchair.ir import interned
+from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import (
     Call,
     Hole,
@@ -22,7 +23,8 @@ from torchair.ir.graph_pattern import (
     shared,
     value,
 )
-from torchair.ir.rewrite import Pattern, Rewriter
+from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
+from torchair.passes.canonicalize.casts import CASTS
 from torchair.passes.fuse_quant_codes import CodeProduct
 from torchair.passes.fuse_quant_parameters import INTEGERS, Parameters, is_column, is_parameter
 from torchair.passes.fusion_forms import (
@@ -37,6 +39,8 @@ from torchair.passes.fusion_forms import (
 )
 from torchair.passes.rewrite_pass import PatternPass
 
+_SCALED = ("aten.mul.Tensor", "aten.mul.Scalar", *CASTS)
+"""What a dequantised weight ends with."""
 _LONGEST = 2**17
 """So many products of two int8 numbers always fit into an int32."""
 
@@ -117,13 +121,23 @@ def _has_scale_per_row(match: Match) -> bool:
 
 
 @rewrites(call("aten.mm", _X, _W), call("aten.addmm", value("bias"), _X, _W), where=_is_quantised)
-def fuse_product(match: Match, rewriter: Rewriter) -> None:
+def _fuse_codes(match: Match, rewriter: Rewriter) -> None:
     """Multiply the codes, and scale the product."""
     made, result = Parameters(rewriter, match.root), match.root.results[0]
     scaled = made.cast(_scaled(match, _codes(match, made), made), element_of(result))
     if match.get("bias") is not None:
         scaled = made.new("aten.add.Tensor", [scaled, match["bias"]], result.type)
     rewriter.replace(match.root, [scaled])
+
+
+@pattern("aten.mm", "aten.addmm")
+def fuse_product(op: CallOp, rewriter: Rewriter) -> None:
+    """Match the whole only where the weight is scaled: most weights are arguments."""
+    weight = op.operands[-1]
+    turned = defining_op(weight, "aten.t")
+    scaled = defining_op(weight if turned is None else turned.operands[0], *_SCALED)
+    if scaled is not None:
+        _fuse_codes.apply(op, rewriter)
 
 
 def _codes(match: Match, made: Parameters) -> SSAValue:
