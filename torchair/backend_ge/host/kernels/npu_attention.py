@@ -230,8 +230,8 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, given: Inference) -> Tenso
     is_causal = given.atten_mask is not None and given.sparse_mode == LEFT_UP_CAUSAL
     shift = given.pse_shift
     if not is_causal:
-        tokens = [padded(t.shape[2], None, None, t) for t in (q, k)]
-        shown = visible(*tokens, given.masking())
+        rows, columns = (padded(t.shape[2], None, None, t) for t in (q, k))
+        shown = visible(rows, columns, given.masking())
         if shown is not None:
             shift = torch.where(shown, 0.0, float("-inf")).to(q.dtype)
     found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
