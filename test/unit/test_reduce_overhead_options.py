@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 import torchair
+from torchair.backend_ge.cann import libraries
 from torchair.config import NpuGraphExConfig
 from torchair.errors import EngineError
 
@@ -315,3 +316,13 @@ def test_the_cann_engine_is_refused_clearly() -> None:
     )
     with pytest.raises(EngineError, match="through torch_npu, which is not here"):
         compiled(torch.ones(2))
+
+
+def test_engine_auto_takes_the_host_without_torch_npu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "is_available", lambda: True)
+    config = torchair.CompilerConfig()
+    config.mode, config.engine = "reduce-overhead", "auto"
+    compiled = torch.compile(
+        lambda x: x + 1, backend=torchair.get_npu_backend(compiler_config=config)
+    )
+    assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))

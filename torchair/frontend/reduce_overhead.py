@@ -194,7 +194,9 @@ def _options(
 
 
 def _is_on_npu(config: Snapshot) -> bool:
-    """Whether graphs are captured by ACL."""
+    """Whether graphs are captured by ACL; engine auto takes the host where torch_npu is not."""
+    if config.engine == "auto" and not is_torch_npu_installed():
+        return False
     return engine_name(config.engine) == "cann"
 
 

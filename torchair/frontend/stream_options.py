@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torchair.backend_ge.engines import get_engine
+from torchair.backend_ge.engines import engine_name
 from torchair.config import Snapshot
 from torchair.errors import ConfigError
 
@@ -52,5 +52,5 @@ def stream_target(config: Snapshot) -> str:
     """The target of the cost model: as configured, or that of the engine."""
     if config.device.target != "auto":
         return str(config.device.target)
-    is_host = config.engine == "host" or get_engine(config.engine).name == "host"
+    is_host = engine_name(config.engine) == "host"
     return "host" if is_host else NPU_TARGET

@@ -103,7 +103,8 @@ def check_inputs(inputs: Mapping[Argument, TensorSpec], device: NpuDevice) -> No
                 "does not lie there",
                 expected=f"{device.type}:{device.index}",
                 found=str(spec.device),
-                hint="move it to the NPU before the call",
+                hint="move it to the NPU before the call, or set config.engine = 'host' for a "
+                "model on the CPU",
             )
 
 
