@@ -140,7 +140,7 @@ class DebugConfig(OptionGroup):
 
     run_eagerly = flag(False, "Runs all passes, then runs the optimised FX graph eagerly.")
     deadlock_check = flag(
-        False, "Analyses the loaded static graph for core deadlocks.", in_cache_key=False
+        False, "On an NPU, lists the tasks of static and captured graphs.", in_cache_key=False
     )
     verify = flag(True, "Runs the IR verifier after every pass.", in_cache_key=False, own=True)
     check_replay = flag(
@@ -285,7 +285,7 @@ class FusionConfig(OptionGroup):
 class AoeConfig(OptionGroup):
     """AOE tuning."""
 
-    aoe_mode = choice(("2",), None, "Tunes a static graph once before compilation.", modes=GE)
+    aoe_mode = choice(("2",), None, "Tunes static graphs; the cann engine refuses it.", modes=GE)
     work_path = Option(Directory(), "./", "Working directory of AOE.", modes=GE, in_cache_key=False)
     aoe_config_file = Option(File(none_ok=True), None, "Configuration file of AOE.", modes=GE)
 
