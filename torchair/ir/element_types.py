@@ -40,6 +40,8 @@ BY_NAME: dict[str, Attribute] = {
     "float8_e4m3fn": interned.canonical(Float8E4M3FNType()),
 }
 _names: dict[Attribute, str] = {element: name for name, element in BY_NAME.items()}
+_names_by_id: dict[int, str] = {id(element): name for name, element in BY_NAME.items()}
+"""Of the elements in ``BY_NAME``, which live as long as the process."""
 
 
 def from_name(name: str) -> Attribute:
@@ -47,7 +49,7 @@ def from_name(name: str) -> Attribute:
     found = BY_NAME.get(name)
     if found is None:
         found = BY_NAME[name] = interned.canonical(DataTypeType(StringAttr(name)))
-        _names[found] = name
+        _names[found] = _names_by_id[id(found)] = name
     return found
 
 
@@ -57,7 +59,7 @@ def to_name(element: Attribute) -> str:
     Raises:
         ConversionError: the type has no counterpart in PyTorch or GE.
     """
-    found = _names.get(element)
+    found = _names_by_id.get(id(element)) or _names.get(element)
     if found is not None:
         return found
     if isinstance(element, DataTypeType):

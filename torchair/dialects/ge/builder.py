@@ -25,10 +25,11 @@ from torchair.dialects.ge import dtypes, registry
 from torchair.dialects.ge.dialect import GeOp, lookup_op
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
-from torchair.ir.private import UNKNOWN_LOCATION, append_op
+from torchair.ir.private import UNKNOWN_LOCATION, VALUE_CLASSES, append_op
 from torchair.ir.schema import REQUIRED_VALUE, Role
 
 _dense: dict[tuple[Any, ...], Attribute] = {}
+_ONLY_INTS = {int}
 
 
 class GraphBuilder:
@@ -46,6 +47,7 @@ class GraphBuilder:
         self.location: Attribute = UNKNOWN_LOCATION
         self.attributes: dict[str, Attribute] = {}
         self.constants: dict[Attribute, SSAValue] = {}
+        self.integers: dict[tuple[Any, ...], SSAValue] = {}
         self.shapes: dict[tuple[SSAValue, Attribute], SSAValue] = {}
         self.packs: dict[tuple[Any, ...], SSAValue] = {}
         self.written: set[SSAValue] = set()
@@ -60,10 +62,17 @@ class GraphBuilder:
             element: element type.
             shape: defaults to ``[]`` for a number and ``[len(values)]`` for a list.
         """
-        flat = list(cast("Sequence[Any]", values)) if isinstance(values, list | tuple) else [values]
+        is_list = isinstance(values, list | tuple)
+        flat = tuple(cast("Sequence[Any]", values)) if is_list else (values,)
         if shape is None:
-            shape = [len(flat)] if isinstance(values, list | tuple) else []
-        return self.constant_attribute(dense(flat, element, shape))
+            shape = [len(flat)] if is_list else []
+        if set(map(type, flat)) != _ONLY_INTS:
+            return self.constant_attribute(dense(flat, element, shape))
+        key = (element, tuple(shape), flat)
+        found = self.integers.get(key)
+        if found is None:
+            found = self.integers[key] = self.constant_attribute(dense(flat, element, shape))
+        return found
 
     def constant_attribute(self, value: Attribute) -> SSAValue:
         """A ``Const`` of a dense or weight attribute."""
@@ -83,7 +92,16 @@ class GraphBuilder:
         controls: Sequence[SSAValue] = (),
     ) -> Sequence[SSAValue]:
         """Append an operation given one value per schema parameter."""
-        cls = op_class(name)
+        return self.append_class(op_class(name), values, result_types, controls)
+
+    def append_class(
+        self,
+        cls: type[GeOp],
+        values: Sequence[object],
+        result_types: Sequence[Attribute],
+        controls: Sequence[SSAValue] = (),
+    ) -> Sequence[SSAValue]:
+        """Append an operation of a class."""
         attributes = dict(self.attributes) if self.attributes else None
         op = cls.build_call(values, result_types, self.location, controls, attributes)
         append_op(self.block, op)
@@ -247,7 +265,7 @@ def call(name: str, *inputs: Any, out: Any = None, **named: Any) -> Any:
     _promote_numbers(cls, tensors)
     values[: len(spec.inputs)] = tensors
     types = _result_types(cls, values, out)
-    results = current().append(name, values, types)
+    results = current().append_class(cls, values, types)
     if not results:
         return None
     if len(spec.outputs) == 1:
@@ -276,11 +294,14 @@ def _arguments(cls: type[GeOp], inputs: Sequence[Any], named: dict[str, Any]) ->
 
 def _promote_numbers(cls: type[GeOp], tensors: list[Any]) -> None:
     """Turn Python numbers and lists given as inputs into constants."""
-    sibling = next((v for v in tensors if isinstance(v, SSAValue)), None)
-    for index, (value, port) in enumerate(zip(tensors, cls.spec.inputs, strict=True)):
+    given = tuple(tensors)
+    for index, (value, port) in enumerate(zip(given, cls.spec.inputs, strict=True)):
+        if value.__class__ in VALUE_CLASSES:
+            continue
         if value is REQUIRED_VALUE and port.kind != "required":
             tensors[index] = [] if port.kind == "dynamic" else None
         elif isinstance(value, bool | int | float | complex):
+            sibling = next((v for v in given if v.__class__ in VALUE_CLASSES), None)
             tensors[index] = current().constant(value, _number_type(value, port, sibling))
         elif isinstance(value, list | tuple) and cls.schema.parameters[index].role is Role.REQUIRED:
             wanted = interned.i64 if not port.dtypes or "int64" in port.dtypes else interned.i32
@@ -374,4 +395,5 @@ def __getattr__(name: str) -> Callable[..., Any]:
         return call(name, *inputs, out=out, **named)
 
     build.__name__ = build.__qualname__ = name
+    globals()[name] = build  # asked for once: the operator is looked up in each call
     return build

@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     NoneType,
     StringAttr,
+    TensorType,
     UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -35,7 +36,13 @@ from torchair.ir.calls import CallOp
 from torchair.ir.conversion import argument_attributes, build_function
 from torchair.ir.interned import element_type
 from torchair.ir.location import describe
-from torchair.ir.private import append_op, set_type
+from torchair.ir.private import (
+    VALUE_CLASSES,
+    append_op,
+    iter_ops,
+    next_op,
+    set_type,
+)
 from torchair.ir.verify import verify_op
 from torchair.passes.convert_aten_to_ge import registry
 from torchair.passes.convert_aten_to_ge.report import Failures
@@ -97,7 +104,7 @@ class _Conversion:
             values[source.args[i]].name_hint = source.args[i].name_hint
         self.builder.written = {values[v] for v in _written_arguments(source) if v in values}
         with ge.building(self.builder):
-            for op in source.ops:
+            for op in iter_ops(source):
                 self._convert(op, values)
         return self.target
 
@@ -139,11 +146,11 @@ class _Conversion:
         Raises:
             VerifyError: an operation is malformed.
         """
-        op = self.block.first_op if last is None else last.next_op
+        op = self.block.first_op if last is None else next_op(last)
         while op is not None:
             if isinstance(op, CallOp):
                 verify_op(op)
-            op = op.next_op
+            op = next_op(op)
 
     def _bind(
         self, op: CallOp, results: Any, types: Sequence[Attribute], values: dict[SSAValue, Any]
@@ -155,7 +162,7 @@ class _Conversion:
                 f"the converter of {op.name} returned {len(flat)} values for {len(types)} results"
             )
         for old, new, type_ in zip(op.results, flat, types, strict=False):
-            if isinstance(new, int | float | bool):
+            if new.__class__ in (int, float, bool):
                 new = self.builder.constant(new, element_type(type_))
             if new is None or isinstance(type_, NoneType):
                 values[old] = new
@@ -227,7 +234,7 @@ def _unexpected(op: CallOp, error: Exception) -> ConversionError:
 def _written_arguments(block: Block) -> set[SSAValue]:
     """Arguments that some operation of the block writes in place."""
     written: set[SSAValue] = set()
-    for op in block.ops:
+    for op in iter_ops(block):
         if isinstance(op, CallOp) and not op.schema.pure:
             arguments = zip(op.schema.parameters, op.arguments(), strict=True)
             held = [value for parameter, value in arguments if parameter.writes]
@@ -237,7 +244,9 @@ def _written_arguments(block: Block) -> set[SSAValue]:
 
 def _tensor_form(type_: Attribute) -> Attribute:
     """Scalars travel as 0-d tensors in GE."""
-    return interned.tensor([], type_) if type_ in _SCALARS else type_
+    if isinstance(type_, TensorType) or type_ not in _SCALARS:
+        return type_  # pyright: ignore[reportUnknownVariableType]
+    return interned.tensor([], type_)
 
 
 def _data_attributes(entry: dict[str, Attribute], index: int, type_: Attribute) -> DictionaryAttr:
@@ -249,7 +258,7 @@ def _data_attributes(entry: dict[str, Attribute], index: int, type_: Attribute) 
 
 
 def _map(value: Any, values: dict[SSAValue, Any]) -> Any:
-    if isinstance(value, SSAValue):
+    if value.__class__ in VALUE_CLASSES:
         return values[value]
     if isinstance(value, list):
         return [_map(item, values) for item in cast("list[Any]", value)]
@@ -257,6 +266,8 @@ def _map(value: Any, values: dict[SSAValue, Any]) -> Any:
 
 
 def _flatten(results: Any) -> list[Any]:
+    if results.__class__ in VALUE_CLASSES:
+        return [results]
     if isinstance(results, list | tuple):
         return [leaf for item in cast("list[Any]", results) for leaf in _flatten(item)]
     return [results]

@@ -13,6 +13,7 @@ from torchair.dialects.ge import dtypes
 from torchair.errors import ConversionError
 from torchair.ir import element_types, interned
 from torchair.ir.interned import DYNAMIC
+from torchair.ir.private import VALUE_CLASSES
 
 Size = SSAValue | int
 INT64_MAX = 2**63 - 1
@@ -25,10 +26,16 @@ def shape(value: SSAValue | Attribute) -> tuple[int, ...]:
     Raises:
         ConversionError: the rank is unknown.
     """
-    found = interned.shape_of(value.type if isinstance(value, SSAValue) else value)
+    found = interned.shape_of(_type_of(value))
     if found is None:
         raise ConversionError("the rank of this tensor is unknown", found=value)
     return found
+
+
+def _type_of(value: SSAValue | Attribute) -> Attribute:
+    if value.__class__ in VALUE_CLASSES:
+        return cast(SSAValue, value).type
+    return cast(Attribute, value)
 
 
 def rank(value: SSAValue | Attribute) -> int:
@@ -67,7 +74,7 @@ _symbols: dict[int, tuple[Attribute, Symbols]] = {}
 
 def symbols(value: SSAValue | Attribute) -> Symbols:
     """Per dimension its size, or the expression of a symbolic one, or None when it has none."""
-    type_ = value.type if isinstance(value, SSAValue) else value
+    type_ = _type_of(value)
     found = _symbols.get(id(type_))
     if found is None or found[0] is not type_:
         if len(_symbols) > 50_000:
