@@ -17,6 +17,7 @@ from torchair.frontend.bessel_decompositions import OWN_DECOMPOSITIONS as BESSEL
 from torchair.frontend.conditional_decompositions import conditional_decompositions
 from torchair.frontend.counting_decompositions import OWN_DECOMPOSITIONS as COUNTING
 from torchair.frontend.fx_import import aten_name
+from torchair.frontend.gradient_decompositions import OWN_DECOMPOSITIONS as GRADIENTS
 from torchair.frontend.grouped_decompositions import transformers_experts
 from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
 from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
@@ -172,6 +173,7 @@ def _core() -> dict[Any, Callable[..., Any]]:
         **get_decompositions(_EXTRA),
         **_OWN,
         **COUNTING,
+        **GRADIENTS,
         **POOLING,
         **QUANTIZATION,
         **RESAMPLING,

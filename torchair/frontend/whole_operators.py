@@ -1,4 +1,4 @@
-"""Keeps interpolation whole while a graph is traced.
+"""Keeps interpolation whole while a graph is traced, and one loss that PyTorch takes apart wrongly.
 
 PyTorch gives these operators Python kernels that take them apart before any decomposition table is
 asked: a dozen index computations instead of one operator that GE has.
@@ -29,6 +29,8 @@ _OPERATORS = (
     "upsample_trilinear3d",
     "upsample_bicubic2d",
 )
+_WRONG_IN_PYTORCH = (torch.ops.aten.multilabel_margin_loss_forward.default,)
+"""Their Python kernels differ from eager: labels after the first -1 count."""
 _IMPLICIT = DispatchKey.CompositeImplicitAutograd
 _KEYS = (_IMPLICIT, DispatchKey.Autograd)
 _lock = threading.RLock()
@@ -44,6 +46,9 @@ def whole_operators() -> Iterator[None]:
     with _lock:
         saved: list[tuple[Any, dict[Any, Any]]] = []
         try:
+            for operator in _WRONG_IN_PYTORCH:
+                saved.append(_save(operator))
+                operator.py_kernels.pop(DispatchKey.Autograd, None)
             for name in _OPERATORS:
                 packet = getattr(torch.ops.aten, name)
                 if find(aten_name(packet.default)) is not None:

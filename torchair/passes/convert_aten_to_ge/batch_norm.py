@@ -17,7 +17,7 @@ from torchair.passes.convert_aten_to_ge.geometry import shape
 from torchair.passes.convert_aten_to_ge.recipes import empty, filled, require, unsqueeze
 from torchair.passes.convert_aten_to_ge.registry import converts
 
-_MISSING_AXES = {2: [2, 3], 3: [3], 4: [], 5: []}
+_MISSING_AXES = {2: [2, 3], 3: [2], 4: [], 5: []}
 """By rank of the input, where dimensions of size 1 are added."""
 
 
