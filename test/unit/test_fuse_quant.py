@@ -3,13 +3,14 @@ stay near eager's. Quantised numbers may differ by one where a quotient lies bet
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from test_fusions import compile_and_count, norm_in_float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.ao.quantization.fx import _decomposed  # defines quantized_decomposed
 from torch.nn import functional
 
@@ -233,3 +234,40 @@ def test_eager_numerics_keep_every_step(tmp_path: Any) -> None:
     backend = torchair.get_npu_backend(compiler_config=config)
     found = torch.compile(layer, backend=backend, fullgraph=True)(*inputs)
     assert torch.equal(found, layer(*inputs))
+
+
+class Int8Linear(nn.Module):
+    def __init__(self, inner: int, columns: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", codes(columns, inner))
+        self.register_buffer("scale", torch.rand(columns) * 0.002)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, s = by_largest_in_float(x.reshape(-1, x.shape[-1]))
+        y = torch._int_mm(q, self.weight.t()).float() * s * self.scale
+        return y.to(x.dtype).reshape(*x.shape[:-1], -1)
+
+
+class Int8FeedForward(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.randn(64))
+        self.gate, self.up, self.down = (Int8Linear(*s) for s in ((64, 96), (64, 96), (96, 64)))
+
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        total = x + residual
+        y = norm_in_float(total, self.gamma)
+        return self.down(functional.silu(self.gate(y)) * self.up(y)), total
+
+
+def test_feed_forward_of_int8_layers(tmp_path: Any) -> None:
+    """Layers that read the same tokens share their quantisation, which the norm does."""
+    torch.manual_seed(0)
+    model = Int8FeedForward().bfloat16()
+    x, residual = (torch.randn(2, 32, 64).bfloat16() for _ in range(2))
+    with torch.no_grad():
+        expected = model(x, residual)
+    found, nodes = compile_and_count(model, (x, residual), tmp_path, dynamic=True)
+    assert bool(near(found[0], expected[0])) and torch.equal(found[1], expected[1])
+    work = Counter(node for node in nodes if "Quant" in node)
+    assert work == {"AddRmsNormDynamicQuant": 1, "QuantBatchMatmulV3": 3, "DynamicQuant": 1}
