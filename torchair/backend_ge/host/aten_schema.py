@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch._ops import OpOverload
 
 _MISSING = object()
+_COLLECTIVES = ("npu_define", "_c10d_functional")
+"""Namespaces of operators that communicate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +157,8 @@ def _writes(item: Any) -> bool:
 
 def _aliases(item: Any) -> frozenset[str]:
     return frozenset() if item.alias_info is None else frozenset(item.alias_info.before_set)
+
+
+def communicates(op: Any) -> bool:
+    """Whether other ranks wait for an operator's calls, so that they are made, and in order."""
+    return op.namespace in _COLLECTIVES and "wait_tensor" not in op._schema.name

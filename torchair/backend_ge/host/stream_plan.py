@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torchair.backend_ge.host.aten_schema import bind_arguments, schema_of
+from torchair.backend_ge.host.aten_schema import bind_arguments, communicates, schema_of
 from torchair.backend_ge.host.trace import AtenCall, Slot
 from torchair.dialects.stream.order import minimal_waits
 
@@ -72,8 +72,10 @@ class _Hazards:
 
 
 def acts(op: Any) -> bool:
-    """Whether the order of an operator's calls shows: it draws numbers or returns nothing."""
-    return not op._schema.returns or torch.Tag.nondeterministic_seeded in op.tags
+    """Whether the order of an operator's calls shows: it draws numbers, returns nothing, or
+    communicates."""
+    is_random = torch.Tag.nondeterministic_seeded in op.tags
+    return is_random or not op._schema.returns or communicates(op)
 
 
 def _written_slots(call: AtenCall) -> Iterator[Slot]:

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
+from torchair.backend_ge.host.aten_schema import communicates
 from torchair.backend_ge.host.program import AtenCall, Slot, Trace
 
 KNOWN_LIMIT = 65536
@@ -157,7 +158,7 @@ class Tracer(TorchDispatchMode):
 def has_effects(op: Any) -> bool:
     """Whether a call must be made even when nobody reads its results."""
     writes = op._schema.is_mutable or not op._schema.returns
-    return writes or torch.Tag.nondeterministic_seeded in op.tags
+    return writes or torch.Tag.nondeterministic_seeded in op.tags or communicates(op)
 
 
 @contextmanager
