@@ -28,6 +28,40 @@ def npu(
         yield standin
 
 
+def sums(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
+    rows = [row[:n].sum() for row, n in zip(x, lengths, strict=True)]
+    return torch.stack(rows) + (0 if bias is None else bias)
+
+
+def sums_out(
+    x: Tensor,
+    lengths: list[int],
+    *,
+    bias: Tensor | None = None,
+    workspace: Tensor | None = None,
+    out: Tensor,
+) -> Tensor:
+    assert workspace is not None and workspace.numel() == x.numel()
+    return out.copy_(sums(x, lengths, bias=bias))
+
+
+def like_rows(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
+    return x.new_empty(x.shape[0])
+
+
+def workspace(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
+    return x.new_empty(x.numel())
+
+
+def ends(x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
+    return sums(x, lengths), sums(x.flip(1), lengths)
+
+
+def ends_out(x: Tensor, lengths: list[int], *, out: list[Tensor]) -> None:
+    for target, value in zip(out, ends(x, lengths), strict=True):
+        target.copy_(value)
+
+
 @pytest.fixture(scope="module")
 def head_sums() -> Iterator[Any]:
     """``head_sums(x, lengths)``: sum of the first ``lengths[i]`` columns of each row."""
@@ -41,35 +75,6 @@ def head_sums() -> Iterator[Any]:
     library.define("no_out(Tensor x, SymInt[] lengths) -> Tensor")
     library.define("ends(Tensor x, SymInt[] lengths) -> (Tensor, Tensor)")
     library.define("ends.out(Tensor x, SymInt[] lengths, *, Tensor(a!)[] out) -> ()")
-
-    def sums(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
-        rows = [row[:n].sum() for row, n in zip(x, lengths, strict=True)]
-        return torch.stack(rows) + (0 if bias is None else bias)
-
-    def sums_out(
-        x: Tensor,
-        lengths: list[int],
-        *,
-        bias: Tensor | None = None,
-        workspace: Tensor | None = None,
-        out: Tensor,
-    ) -> Tensor:
-        assert workspace is not None and workspace.numel() == x.numel()
-        return out.copy_(sums(x, lengths, bias=bias))
-
-    def like_rows(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
-        return x.new_empty(x.shape[0])
-
-    def workspace(x: Tensor, lengths: list[int], *, bias: Tensor | None = None) -> Tensor:
-        return x.new_empty(x.numel())
-
-    def ends(x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
-        return sums(x, lengths), sums(x.flip(1), lengths)
-
-    def ends_out(x: Tensor, lengths: list[int], *, out: list[Tensor]) -> None:
-        for target, value in zip(out, ends(x, lengths), strict=True):
-            target.copy_(value)
-
     for name, function in (
         ("ends", ends),
         ("ends.out", ends_out),
