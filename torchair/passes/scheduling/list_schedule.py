@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from random import Random
 
 from torchair.passes.scheduling.insertion import insertion_pass
-from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, serial_plan
+from torchair.passes.scheduling.problem import Plan, Problem, lower_bound, serial_plan, simulate
 from torchair.passes.scheduling.reduction import reduce_problem
 
 GOOD_ENOUGH = 1.005
@@ -21,6 +21,8 @@ LARGEST_SEARCH = 2_000
 """Tasks that take time, above which the first pass decides."""
 LOOK_AHEAD = 4
 """Tasks that are asked when the most urgent one has to wait for an event."""
+MOST_LAST_TASKS = 16
+"""Tasks that are tried on the stream of the function's end."""
 MAX_ROUNDS = 64
 EFFORT = 6_000
 """Tasks that all rounds of the search together may go over (a round takes some 7 us per task)."""
@@ -35,6 +37,7 @@ def list_schedule(problem: Problem) -> Plan:
     """The best plan found; never longer than ``serial_plan``."""
     reduction = reduce_problem(problem)
     best = reduction.expand(_search(reduction.problem, is_small(problem)))
+    best = _with_last_tasks_at_the_end(problem, best)
     plain = serial_plan(problem)
     return plain if plain.makespan <= best.makespan else best
 
@@ -67,6 +70,26 @@ def _search(problem: Problem, is_small: bool) -> Plan:
         if forward.makespan < best.makespan:
             best = forward
     return best
+
+
+def _with_last_tasks_at_the_end(problem: Problem, plan: Plan) -> Plan:
+    """The plan with tasks that only the end of the function waits for on the stream of the end,
+    where that takes no longer: it saves an event."""
+    if not problem.fixed or problem.fixed[-1] not in problem.allowed or not is_small(problem):
+        return plan
+    waiting = [0] * len(problem.costs)
+    for earlier in problem.before:
+        for task in earlier:
+            waiting[task] += 1
+    for task in problem.before[-1][:MOST_LAST_TASKS]:
+        if waiting[task] > 1 or problem.fixed[task] >= 0:
+            continue
+        streams = list(plan.streams)
+        streams[task] = problem.fixed[-1]
+        moved = simulate(problem, streams, plan.order)
+        if moved.makespan <= plan.makespan:
+            plan = moved
+    return plan
 
 
 def bottom_levels(problem: Problem, after: Sequence[Sequence[int]]) -> list[float]:
