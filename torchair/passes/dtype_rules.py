@@ -1,7 +1,8 @@
 """PyTorch's type promotion, without torch.
 
 Source: ``c10/core/ScalarType.h`` (``promoteTypes``) and ``aten/src/ATen/native/TypeProperties.cpp``
-(``result_type``). ``test/unit/test_promote_dtypes.py`` compares every pair with the installed torch.
+(``result_type``). ``test/unit/test_promote_dtypes.py`` compares every pair with the installed
+torch.
 """
 
 from __future__ import annotations
