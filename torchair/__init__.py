@@ -26,6 +26,7 @@ _EXPORTS = {
     "compile_exported_program": "torchair.frontend.exported_program",
     "import_exported_program": "torchair.frontend.exported_program",
     "logger": "torchair.core.utils",
+    "patch_for_hcom": "torchair.frontend.communicators",
     "report": "torchair.frontend.schedule_report",
     "timeline": "torchair.frontend.timeline",
     "register_fx_node_ge_converter": "torchair.frontend.user_converters",
@@ -36,7 +37,7 @@ _EXPORTS = {
 _MODULES = ("config", "errors", "experimental", "ge", "npugraph_ex", "ops", "scope", "tools")
 
 __all__ = ["CompilerConfig", "get_compiler", "get_npu_backend"]  # pyright: ignore
-__all__ += ["logger", "register_fx_node_ge_converter"]  # pyright: ignore
+__all__ += ["logger", "patch_for_hcom", "register_fx_node_ge_converter"]  # pyright: ignore
 __all__ += ["register_replacement", "register_update_slots", "reset"]  # pyright: ignore
 __all__ += ["bisect", "explain"]  # pyright: ignore
 __all__ += ["report", "timeline"]  # pyright: ignore

@@ -71,3 +71,10 @@ def test_get_compiler_in_a_custom_aot_backend() -> None:
     with torch.no_grad():
         assert torch.equal(torch.compile(torch.relu, backend=backend)(x), torch.relu(x))
     assert len(compiler.reports) == 1
+
+
+def test_patch_for_hcom_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    before = torch.distributed.all_reduce
+    with caplog.at_level("INFO", logger="torchair"):
+        torchair.patch_for_hcom()
+    assert torch.distributed.all_reduce is before and "not needed" in caplog.text

@@ -17,11 +17,20 @@ from torch.fx import GraphModule, Node
 
 from torchair.backend_ge.engines import engine_name
 from torchair.config import CAPTURE_MODES, Snapshot
+from torchair.core.utils import logger
 from torchair.dialects.npu_groups import COMMUNICATOR
 from torchair.errors import ConfigError
 
 _NAMED, _RANKED = "_c10d_functional", "npu_define"
 _TAGS, _RANKS = ("pg_tag", "tag"), ("ranks", "rank_list")
+
+
+def patch_for_hcom() -> None:
+    """Does nothing: dynamo traces ``torch.distributed`` without a patch since PyTorch 2.3.1.
+
+    Programs written for older versions call it before they compile.
+    """
+    logger.info("patch_for_hcom() is not needed: collectives are traced as they are")
 
 
 def name_communicators(gm: GraphModule, config: Snapshot) -> None:
