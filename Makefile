@@ -13,8 +13,10 @@ export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
 # The native build is keyed by content, not by time, so deleted files and branch changes count too.
+# An editable install knows the package's folders by name: one more or less is a new install.
 NATIVE_INPUTS := pyproject.toml CMakeLists.txt requirements/build.txt $(sort $(shell find native -type f))
-NATIVE_KEY := $(shell sha256sum $(NATIVE_INPUTS) | sha256sum | cut -c1-16)
+PACKAGES := $(sort $(shell find torchair -name __init__.py))
+NATIVE_KEY := $(shell (sha256sum $(NATIVE_INPUTS); echo $(PACKAGES)) | sha256sum | cut -c1-16)
 
 DEPS_RUN := $(VENV)/.stamp-run
 DEPS_BUILD := $(VENV)/.stamp-build

@@ -17,7 +17,7 @@ from xdsl.passes import ModulePass
 import torchair
 from torchair.dialects import aten
 from torchair.dialects.ge import builder as ge
-from torchair.frontend.bisect_stages import Tolerance
+from torchair.frontend.bisect.stages import Tolerance
 from torchair.ir.rewrite import Rewriter, defining_op, pattern, sweep
 from torchair.passes.convert_aten_to_ge import registry
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from torchair.frontend.conditional_decompositions import conditional_decompositions
+from torchair.frontend.decompositions.conditional import conditional_decompositions
 
 aten = torch.ops.aten
 

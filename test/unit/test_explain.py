@@ -12,7 +12,7 @@ import torch
 import torchair
 from torchair import scope
 from torchair.frontend.explain import Explanation, OperatorReport
-from torchair.frontend.explain_advice import similar_operators
+from torchair.frontend.explain.advice import similar_operators
 from torchair.passes.convert_aten_to_ge import registry
 
 LIBRARY = torch.library.Library("unit_explain", "DEF")

@@ -17,7 +17,7 @@ import torchair
 from torchair.dialects import aten
 from torchair.errors import ConfigError
 from torchair.frontend.pass_control import numeric_class, selected_passes
-from torchair.frontend.pass_control_switches import read_switches
+from torchair.frontend.pass_control.switches import read_switches
 from torchair.ir.rewrite import Rewriter, pattern, sweep
 from torchair.passes import ALL_PASSES, pipelines
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import torchair
 from torchair import ge
-from torchair.frontend.replacement_registry import clear_replacements
-from torchair.frontend.replacement_sizes import TracedSizes, is_same_size
+from torchair.frontend.replacement.registry import clear_replacements
+from torchair.frontend.replacement.sizes import TracedSizes, is_same_size
 from torchair.ir import interned
 
 LIBRARY = torch.library.Library("unit_replace", "DEF")

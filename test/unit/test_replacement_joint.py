@@ -13,7 +13,7 @@ from torch._inductor.pattern_matcher import joint_fwd_bwd
 import torchair
 from torchair.errors import ConfigError
 from torchair.frontend.npu_operators import define_operators
-from torchair.frontend.replacement_registry import clear_replacements, joint_by_function
+from torchair.frontend.replacement.registry import clear_replacements, joint_by_function
 from torchair.frontend.report import CompileReport
 
 define_operators()

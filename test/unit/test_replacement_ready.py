@@ -28,7 +28,7 @@ from torch._inductor.pattern_matcher import (
 
 import torchair
 from torchair.errors import ConfigError
-from torchair.frontend.replacement_registry import clear_replacements, registered_replacements
+from torchair.frontend.replacement.registry import clear_replacements, registered_replacements
 
 aten = torch.ops.aten
 X = torch.randn(4, 8)
@@ -94,7 +94,7 @@ def test_patterns_that_inductor_makes() -> None:
 
 
 def torchair_fwd_only(fn: Any, args: Any, **options: Any) -> Any:
-    from torchair.frontend.replacement_trace import fwd_only
+    from torchair.frontend.replacement.trace import fwd_only
 
     return fwd_only(fn, args)
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import torchair
 from torchair.errors import ConfigError
-from torchair.frontend.replacement_registry import clear_replacements, registered_replacements
+from torchair.frontend.replacement.registry import clear_replacements, registered_replacements
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from replacement_runs import (
 from torch import Tensor
 
 import torchair
-from torchair.frontend.replacement_registry import clear_replacements
+from torchair.frontend.replacement.registry import clear_replacements
 
 
 @pytest.fixture(autouse=True)

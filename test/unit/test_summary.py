@@ -15,7 +15,7 @@ import torch
 
 import torchair
 from torchair.errors import ConversionError, UnsupportedOpError
-from torchair.frontend.explain_calls import kind_of, printed, printed_arguments
+from torchair.frontend.operator_uses import kind_of, printed, printed_arguments
 from torchair.frontend.summary import COLUMNS
 from torchair.passes.convert_aten_to_ge import registry
 

@@ -23,7 +23,7 @@ from torchair.frontend.fx_import import import_graph
 from torchair.frontend.gears import current_gears, gear_shapes
 from torchair.frontend.outputs import OutputPlan, plan_outputs
 from torchair.frontend.pass_control import max_autotune_passes
-from torchair.frontend.replacement_selection import statistics_of
+from torchair.frontend.replacement.selection import statistics_of
 from torchair.frontend.report import CompileReport
 from torchair.frontend.stream_options import stream_target
 from torchair.ir.conversion import argument_attributes

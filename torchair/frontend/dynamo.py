@@ -23,11 +23,11 @@ from torchair.frontend.input_names import names_of_graph
 from torchair.frontend.internal_formats import mark_formats
 from torchair.frontend.module_constants import fix_module_constants
 from torchair.frontend.npu_operators import define_operators
-from torchair.frontend.pass_control_hooks import POST_PASS, PRE_PASS, run_hook
+from torchair.frontend.pass_control.hooks import POST_PASS, PRE_PASS, run_hook
 from torchair.frontend.real_inputs import tracing_inputs
 from torchair.frontend.reduce_overhead import capture_fx_graph
-from torchair.frontend.replacement_joint import joint_rewriting
-from torchair.frontend.replacement_selection import traced_with
+from torchair.frontend.replacement.joint import joint_rewriting
+from torchair.frontend.replacement.selection import traced_with
 from torchair.frontend.report import CompileReport
 from torchair.frontend.summary import write_summary
 from torchair.frontend.surfacing import surfaced

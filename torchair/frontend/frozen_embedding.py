@@ -62,9 +62,10 @@ def _can_fold(product: Node, weights: dict[Node, Tensor]) -> bool:
 
 def _fold(graph_module: GraphModule, product: Node, weights: dict[Node, Tensor]) -> None:
     embedding: Any = product.args[0]
-    table, factor = embedding.args[0], product.args[1]
+    table: Node = embedding.args[0]
+    factor: Any = product.args[1]
     with _disable_current_modes(), torch.no_grad():
-        scaled = weights[table] * factor
+        scaled: Tensor = weights[table] * factor
     name = f"{embedding.name}_scaled_table"
     graph = graph_module.graph
     with graph.inserting_before(embedding):

@@ -8,7 +8,7 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ _SAME_NAMES = (
     "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift",
     "eq", "ne", "lt", "le", "gt", "ge", "neg", "abs",
 )  # fmt: skip
-_SYM_OPS: dict[Callable[..., Any], str] = {
+_SYM_OPS: dict[Any, str] = {
     **{getattr(operator, n): f"sym.{n}" for n in _SAME_NAMES},
     operator.and_: "sym.and",
     operator.or_: "sym.or",

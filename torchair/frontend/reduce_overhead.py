@@ -29,7 +29,7 @@ from torchair.frontend.npu_operators.registry import is_torch_npu_installed, ope
 from torchair.frontend.outputs import OutputPlan, SymbolTable, plan_outputs
 from torchair.frontend.pass_control import selected_passes
 from torchair.frontend.reduce_overhead_dumps import Observer, dump_graph, observer_of
-from torchair.frontend.replacement_selection import statistics_of
+from torchair.frontend.replacement.selection import statistics_of
 from torchair.frontend.report import CompileReport
 from torchair.frontend.stream_options import stream_options, stream_target
 from torchair.ir.garbage import quiet_gc

@@ -11,7 +11,7 @@ from torchair.passes.driver import StageTime
 from torchair.passes.scheduling.planned import PlannedSchedule
 
 if TYPE_CHECKING:
-    from torchair.frontend.replacement_report import ReplacementStatistics
+    from torchair.frontend.replacement.report import ReplacementStatistics
 
 
 @dataclass

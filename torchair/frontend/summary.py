@@ -21,7 +21,7 @@ from torch.fx import GraphModule
 from torchair.errors import UnsupportedOpError
 from torchair.frontend.artifacts import write_text
 from torchair.frontend.auto_functionalized import expand_auto_functionalized
-from torchair.frontend.explain_calls import OperatorUse, operator_uses
+from torchair.frontend.operator_uses import OperatorUse, operator_uses
 
 COLUMNS = ("目标函数", "函数类型", "支持状态", "调用次数", "输入统计", "输出统计")
 """Target, kind, status, number of calls, statistics of inputs, statistics of outputs."""

@@ -1,4 +1,4 @@
-"""Special functions that GE has operators for; torchair/frontend/special_decompositions.py writes
+"""Special functions that GE has operators for; torchair/frontend/decompositions/special.py writes
 others in terms of these."""
 
 from __future__ import annotations

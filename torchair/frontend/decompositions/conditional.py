@@ -1,7 +1,7 @@
 """Decompositions of operators that have a converter, for the calls that GE's operator cannot take.
 
 GE's normalizations and losses know no float64, where PyTorch's decompositions need nothing special;
-its convolutions and pooling know no integers (see ``integer_decompositions``); and arguments that
+its convolutions and pooling know no integers (see ``integer``); and arguments that
 are attributes in GE must be integers, so symbolic ones are specialised (with a guard). Every other
 call is left whole.
 """
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch._decomp import get_decompositions
 
-from torchair.frontend.integer_decompositions import INTEGER_DECOMPOSITIONS
-from torchair.frontend.resampling_decompositions import GRADIENTS
+from torchair.frontend.decompositions.integer import INTEGER_DECOMPOSITIONS
+from torchair.frontend.decompositions.resampling import GRADIENTS
 
 aten = torch.ops.aten
 

@@ -13,10 +13,10 @@ from xdsl.ir import Attribute, SSAValue
 
 from torchair.errors import ConfigError, TorchairError
 from torchair.frontend.fake_types import tensor_type
-from torchair.frontend.replacement_match import ReplacementMatch, graph_of_match
-from torchair.frontend.replacement_pattern import FunctionPattern, exact_pattern, loose_pattern
-from torchair.frontend.replacement_sizes import TracedSizes, first_difference
-from torchair.frontend.replacement_trace import (
+from torchair.frontend.replacement.match import ReplacementMatch, graph_of_match
+from torchair.frontend.replacement.pattern import FunctionPattern, exact_pattern, loose_pattern
+from torchair.frontend.replacement.sizes import TracedSizes, first_difference
+from torchair.frontend.replacement.trace import (
     Clean,
     Parameters,
     Traced,
@@ -28,7 +28,7 @@ from torchair.ir.graph_pattern import Match
 from torchair.ir.private import set_type
 
 if TYPE_CHECKING:  # importing it imports Inductor
-    from torchair.frontend.replacement_ready import ReadyPattern
+    from torchair.frontend.replacement.ready import ReadyPattern
 
 Check = Callable[[Any], bool]
 _CACHED = 256

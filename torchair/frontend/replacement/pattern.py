@@ -11,13 +11,13 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, BlockArgument, SSAValue
 
 from torchair.errors import ConfigError
-from torchair.frontend.replacement_sizes import (
+from torchair.frontend.replacement.sizes import (
     TracedSizes,
     expression_of,
     first_difference,
     is_same_size,
 )
-from torchair.frontend.replacement_trace import Traced
+from torchair.frontend.replacement.trace import Traced
 from torchair.ir.call_values import read_arguments
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import ANY, Call, Hole, Match, result

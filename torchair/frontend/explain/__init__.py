@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 from torchair.config import CompilerConfig, Snapshot
 from torchair.errors import TorchairError
 from torchair.frontend.dynamo import NpuBackend, prepare_graph
-from torchair.frontend.explain_advice import decomposition_advice, similar_operators, stub_of
-from torchair.frontend.explain_calls import OperatorUse, ge_operators, operator_uses
-from torchair.frontend.explain_decompositions import DecompositionLog
+from torchair.frontend.explain.advice import decomposition_advice, similar_operators, stub_of
+from torchair.frontend.explain.decompositions import DecompositionLog
 from torchair.frontend.fx_import import import_graph
 from torchair.frontend.npu_operators import define_operators
+from torchair.frontend.operator_uses import OperatorUse, ge_operators, operator_uses
 from torchair.frontend.outputs import plan_outputs
 from torchair.frontend.pass_control import max_autotune_passes
 from torchair.passes.driver import run_passes

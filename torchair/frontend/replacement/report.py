@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from torchair.dialects.stream.attributes import label_of
-from torchair.frontend.replacement_sizes import expression_of
+from torchair.frontend.replacement.sizes import expression_of
 from torchair.ir.calls import CallOp
 from torchair.ir.conversion import argument_attributes, build_function
 from torchair.ir.graph_pattern import Call, Hole, Match, match_outputs, match_value
@@ -20,7 +20,7 @@ from torchair.ir.location import source_of
 from torchair.ir.private import append_op, create_op
 
 if TYPE_CHECKING:
-    from torchair.frontend.replacement_pass import Application
+    from torchair.frontend.replacement.apply_replacements import Application
 
 OWN_RESULT = "it was made by this replacement"
 INEXACT = "an argument of a call is another one"

@@ -14,7 +14,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from torchair.dialects.ge import builder as ge
-from torchair.frontend.bisect_stages import StagedGraph, Tolerance, function_of, is_ge
+from torchair.frontend.bisect.stages import StagedGraph, Tolerance, function_of, is_ge
 from torchair.frontend.fx_import import ImportedGraph
 from torchair.ir.calls import CallOp
 from torchair.ir.location import name_of, source_of

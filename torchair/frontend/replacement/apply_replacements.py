@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
-from torchair.frontend.replacement_pattern import type_difference
-from torchair.frontend.replacement_report import (
+from torchair.frontend.replacement.pattern import type_difference
+from torchair.frontend.replacement.report import (
     INEXACT,
     OWN_RESULT,
     ReplacementStatistics,
     explain_later,
 )
-from torchair.frontend.replacement_rule import Replacement, Specialised
-from torchair.frontend.replacement_sizes import first_difference
-from torchair.frontend.replacement_trace import Clean, Traced
+from torchair.frontend.replacement.rule import Replacement, Specialised
+from torchair.frontend.replacement.sizes import first_difference
+from torchair.frontend.replacement.trace import Clean, Traced
 from torchair.ir.calls import CallOp
 from torchair.ir.graph_pattern import Match, erase_unused, match_outputs
 from torchair.ir.location import source_of

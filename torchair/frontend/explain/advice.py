@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from torchair.dialects import aten
 from torchair.errors import TorchairError
-from torchair.frontend.explain_calls import outcome_of
 from torchair.frontend.fx_import import aten_name
+from torchair.frontend.operator_uses import outcome_of
 from torchair.passes.convert_aten_to_ge.registry import converters
 from torchair.passes.convert_aten_to_ge.report import converter_stub
 

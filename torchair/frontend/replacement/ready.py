@@ -19,8 +19,8 @@ from torch.utils import _pytree as pytree
 from torchair.errors import ConfigError
 from torchair.frontend.fake_types import static_value
 from torchair.frontend.fx_import import aten_name
-from torchair.frontend.replacement_pattern import FunctionPattern, require_connected, roots_of
-from torchair.frontend.replacement_trace import Parameters
+from torchair.frontend.replacement.pattern import FunctionPattern, require_connected, roots_of
+from torchair.frontend.replacement.trace import Parameters
 from torchair.ir.graph_pattern import ANY, Call, Hole, result
 
 _REFUSED = {

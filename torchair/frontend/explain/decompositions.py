@@ -11,8 +11,8 @@ from torch.fx import Node
 from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from torchair.frontend.explain_calls import OperatorUse, kind_of, printed, printed_arguments
 from torchair.frontend.fx_import import source_of_trace
+from torchair.frontend.operator_uses import OperatorUse, kind_of, printed, printed_arguments
 
 
 class DecompositionLog:

@@ -23,9 +23,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torchair.config import Snapshot
 from torchair.errors import ConfigError
 from torchair.frontend.decompositions import default_decompositions
-from torchair.frontend.replacement_registry import joint_by_function
-from torchair.frontend.replacement_report import ClosestMiss, ReplacementStatistics
-from torchair.frontend.replacement_trace import Table, name_of
+from torchair.frontend.replacement.registry import joint_by_function
+from torchair.frontend.replacement.report import ClosestMiss, ReplacementStatistics
+from torchair.frontend.replacement.trace import Table, name_of
 from torchair.frontend.report import CompileReport
 from torchair.frontend.whole_operators import whole_operators
 
@@ -147,7 +147,7 @@ class JointReplacement:
 
 def _count(patterns: Any) -> int:
     """How many calls the patterns of a pass have."""
-    from torchair.frontend.replacement_ready import patterns_below
+    from torchair.frontend.replacement.ready import patterns_below
 
     entries = [entry for found in patterns.patterns.values() for entry in found]
     below = {id(node): node for entry in entries for node in patterns_below(entry.pattern)}

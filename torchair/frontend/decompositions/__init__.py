@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 
-from torchair.frontend.bessel_decompositions import OWN_DECOMPOSITIONS as BESSEL
-from torchair.frontend.conditional_decompositions import conditional_decompositions
-from torchair.frontend.counting_decompositions import OWN_DECOMPOSITIONS as COUNTING
+from torchair.frontend.decompositions.bessel import OWN_DECOMPOSITIONS as BESSEL
+from torchair.frontend.decompositions.conditional import conditional_decompositions
+from torchair.frontend.decompositions.counting import OWN_DECOMPOSITIONS as COUNTING
+from torchair.frontend.decompositions.gradient import OWN_DECOMPOSITIONS as GRADIENTS
+from torchair.frontend.decompositions.grouped import transformers_experts
+from torchair.frontend.decompositions.linalg import OWN_DECOMPOSITIONS as LINALG
+from torchair.frontend.decompositions.model import OWN_DECOMPOSITIONS
+from torchair.frontend.decompositions.polynomial import OWN_DECOMPOSITIONS as POLYNOMIALS
+from torchair.frontend.decompositions.pooling import OWN_DECOMPOSITIONS as POOLING
+from torchair.frontend.decompositions.quantization import OWN_DECOMPOSITIONS as QUANTIZATION
+from torchair.frontend.decompositions.quantization import quantized_decomposed
+from torchair.frontend.decompositions.resampling import OWN_DECOMPOSITIONS as RESAMPLING
+from torchair.frontend.decompositions.segment import OWN_DECOMPOSITIONS as SEGMENTS
+from torchair.frontend.decompositions.special import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.frontend.fx_import import aten_name
-from torchair.frontend.gradient_decompositions import OWN_DECOMPOSITIONS as GRADIENTS
-from torchair.frontend.grouped_decompositions import transformers_experts
-from torchair.frontend.linalg_decompositions import OWN_DECOMPOSITIONS as LINALG
-from torchair.frontend.model_decompositions import OWN_DECOMPOSITIONS
-from torchair.frontend.polynomial_decompositions import OWN_DECOMPOSITIONS as POLYNOMIALS
-from torchair.frontend.pooling_decompositions import OWN_DECOMPOSITIONS as POOLING
-from torchair.frontend.quantization_decompositions import OWN_DECOMPOSITIONS as QUANTIZATION
-from torchair.frontend.quantization_decompositions import quantized_decomposed
-from torchair.frontend.resampling_decompositions import OWN_DECOMPOSITIONS as RESAMPLING
-from torchair.frontend.segment_decompositions import OWN_DECOMPOSITIONS as SEGMENTS
-from torchair.frontend.special_decompositions import OWN_DECOMPOSITIONS as SPECIAL
 from torchair.passes.convert_aten_to_ge.registry import converters
 
 _EXTRA = [

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from xdsl.passes import ModulePass
 
 from torchair.config import CompilerConfig, Snapshot
-from torchair.frontend.bisect_rewrites import Culprit, find_culprit
-from torchair.frontend.bisect_stages import SEED, StagedGraph, Tolerance
+from torchair.frontend.bisect.rewrites import Culprit, find_culprit
+from torchair.frontend.bisect.stages import SEED, StagedGraph, Tolerance
 from torchair.frontend.dynamo import NpuBackend, prepare_graph
 from torchair.frontend.npu_operators import define_operators
 from torchair.frontend.pass_control import max_autotune_passes, numeric_class

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torchair.frontend.replacement_joint import JointReplacement
-    from torchair.frontend.replacement_rule import Replacement
+    from torchair.frontend.replacement.joint import JointReplacement
+    from torchair.frontend.replacement.rule import Replacement
 
 by_pattern: dict[tuple[str, str], Replacement] = {}
 """Replacements by the search function's name and the text of what it computes."""

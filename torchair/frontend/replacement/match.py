@@ -10,8 +10,8 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from xdsl.ir import SSAValue
 
-from torchair.frontend.replacement_pattern import FunctionPattern
-from torchair.frontend.replacement_sizes import TracedSizes
+from torchair.frontend.replacement.pattern import FunctionPattern
+from torchair.frontend.replacement.sizes import TracedSizes
 from torchair.ir.call_values import read_arguments
 from torchair.ir.graph_pattern import Match
 

@@ -17,8 +17,8 @@ from xdsl.passes import ModulePass
 
 from torchair.config import Snapshot
 from torchair.errors import ConfigError
-from torchair.frontend.pass_control_switches import switched_off
-from torchair.frontend.replacement_selection import prepared_alike, with_replacements
+from torchair.frontend.pass_control.switches import switched_off
+from torchair.frontend.replacement.selection import prepared_alike, with_replacements
 from torchair.frontend.stream_options import stream_options
 from torchair.passes import ALL_PASSES, pipelines
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from xdsl.passes import ModulePass
 
 from torchair.config import CAPTURE_MODES, Snapshot
-from torchair.frontend.replacement_registry import (
+from torchair.frontend.replacement.registry import (
     is_any_registered,
     registered_replacements,
 )
 from torchair.passes import ALL_PASSES, pipelines
 
 if TYPE_CHECKING:
-    from torchair.frontend.replacement_report import ReplacementStatistics
+    from torchair.frontend.replacement.report import ReplacementStatistics
 
 
 Decompositions = Mapping[Any, Callable[..., Any]]
@@ -45,7 +45,7 @@ def with_replacements(passes: Sequence[ModulePass]) -> list[ModulePass]:
     """The passes with that of the registered replacements, if any, after the first ``dce``."""
     if not is_any_registered():
         return list(passes)
-    from torchair.frontend.replacement_pass import ApplyReplacementsPass
+    from torchair.frontend.replacement.apply_replacements import ApplyReplacementsPass
 
     early = (*pipelines.SCOPE, *pipelines.SHAPE, *pipelines.CLEAN)
     names = [item.name for item in passes]
@@ -59,7 +59,7 @@ def prepared_alike(passes: Sequence[ModulePass], config: Snapshot) -> list[Modul
     replacing = _replacing(passes)
     if replacing is None:
         return list(passes)
-    from torchair.frontend.replacement_trace import Clean
+    from torchair.frontend.replacement.trace import Clean
 
     before = passes[: passes.index(replacing)]
     known = [p for p in before if p.name in ALL_PASSES and p.name not in pipelines.SCOPE]
@@ -77,6 +77,6 @@ def statistics_of(passes: Sequence[ModulePass]) -> list[ReplacementStatistics]:
 def _replacing(passes: Sequence[ModulePass]):
     if not is_any_registered():
         return None
-    from torchair.frontend.replacement_pass import ApplyReplacementsPass
+    from torchair.frontend.replacement.apply_replacements import ApplyReplacementsPass
 
     return next((item for item in passes if isinstance(item, ApplyReplacementsPass)), None)

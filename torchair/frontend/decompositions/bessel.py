@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchair.frontend.special_decompositions import in_double, series
+from torchair.frontend.decompositions.special import in_double, series
 
 aten = torch.ops.aten
 

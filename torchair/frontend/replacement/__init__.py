@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchair.errors import ConfigError
-from torchair.frontend.replacement_joint import JointReplacement, is_joint
-from torchair.frontend.replacement_registry import by_pattern, joint_by_function
-from torchair.frontend.replacement_rule import Check, Replacement, return_true
-from torchair.frontend.replacement_trace import Clean, Parameters, TraceFn, fwd_only, name_of
+from torchair.frontend.replacement.joint import JointReplacement, is_joint
+from torchair.frontend.replacement.registry import by_pattern, joint_by_function
+from torchair.frontend.replacement.rule import Check, Replacement, return_true
+from torchair.frontend.replacement.trace import Clean, Parameters, TraceFn, fwd_only, name_of
 
 if TYPE_CHECKING:  # importing it imports Inductor
-    from torchair.frontend.replacement_ready import ReadyPattern
+    from torchair.frontend.replacement.ready import ReadyPattern
 
 
 def register_replacement(
@@ -121,7 +121,7 @@ def _ready(
     expression: Any, parameters: Parameters, name: str, scalars: Mapping[str, Any]
 ) -> ReadyPattern:
 
-    from torchair.frontend.replacement_ready import ready_pattern
+    from torchair.frontend.replacement.ready import ready_pattern
 
     found = ready_pattern(expression, parameters, name)
     missing = [scalar for scalar in scalars if scalar not in found.scalars]
