@@ -8,19 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from xdsl.ir import Attribute, SSAValue
-from xdsl.passes import ModulePass
 
 from torchair.dialects.aten import lookup
 from torchair.ir import element_types, interned
 from torchair.ir.calls import CallOp
 from torchair.ir.interned import element_type
-from torchair.ir.rewrite import Rewriter, defining_op, pattern, sweep
+from torchair.ir.rewrite import Pattern, Rewriter, defining_op, pattern
 from torchair.passes.canonicalize.aliasing import leaves_or_is_written
 from torchair.passes.canonicalize.casts import is_plain_cast
 from torchair.passes.dtype_rules import FLOATS, INTEGERS
+from torchair.passes.rewrite_pass import PatternPass
 
 ELEMENT_LIMIT = 128
 """Largest number of elements of a folded tensor (1 KiB of int64)."""
@@ -32,26 +31,6 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "aten.mul.Tensor": operator.mul,
     "aten.div.Tensor": operator.truediv,  # pyright: ignore[reportUnknownMemberType]
 }
-
-
-@dataclass(frozen=True)
-class FoldConstantsPass(ModulePass):
-    """Replaces small tensors that depend on nothing by their values.
-
-        %0 = aten.arange(end = 3)                ->   %1 = aten.constant(value = dense<[[0, 1, 2]]>)
-        %1 = aten.unsqueeze(%0, dim = 0)
-
-    Only what Python computes to the last bit is folded: ranges of integers, fills, views, casts,
-    and sums, products and quotients in float32, float64 and int64. A tensor that is written or
-    leaves the function is not. For graphs whose tensors live on one device: a constant names none.
-    Numeric class: exact. Shown by: test/lit/passes/fold-constants.mlir
-    """
-
-    name = "fold-constants"
-    numeric_class: ClassVar[str] = "exact"
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        sweep(op, PATTERNS)
 
 
 @pattern("aten.arange", "aten.arange.start", "aten.arange.start_step")
@@ -110,9 +89,6 @@ def fold_arithmetic(op: CallOp, rewriter: Rewriter) -> None:
         return
     function = _ARITHMETIC[op.name]
     _fold(op, [function(x, y) for x, y in zip(a, b, strict=True)], rewriter)
-
-
-PATTERNS = (fold_arange, fold_fill, fold_zeros, fold_ones, fold_same_elements, fold_arithmetic)
 
 
 def _values(value: Any) -> list[Any] | None:
@@ -188,3 +164,28 @@ def _store(values: Sequence[Any], name: str) -> list[Any] | None:
     # torch converts to half precision by way of float32.
     narrow = interned.round_to_single if name in ("float16", "bfloat16") else float
     return [narrow(v) for v in values]
+
+
+@dataclass(frozen=True)
+class FoldConstantsPass(PatternPass):
+    """Replaces small tensors that depend on nothing by their values.
+
+        %0 = aten.arange(end = 3)                ->   %1 = aten.constant(value = dense<[[0, 1, 2]]>)
+        %1 = aten.unsqueeze(%0, dim = 0)
+
+    Only what Python computes to the last bit is folded: ranges of integers, fills, views, casts,
+    and sums, products and quotients in float32, float64 and int64. A tensor that is written or
+    leaves the function is not. For graphs whose tensors live on one device: a constant names none.
+    Numeric class: exact. Shown by: test/lit/passes/fold-constants.mlir
+    """
+
+    name = "fold-constants"
+    numeric_class: ClassVar[str] = "exact"
+    patterns: ClassVar[tuple[Pattern, ...]] = (
+        fold_arange,
+        fold_fill,
+        fold_zeros,
+        fold_ones,
+        fold_same_elements,
+        fold_arithmetic,
+    )

@@ -34,11 +34,12 @@ FUSE = (
     "fuse-gated-activation",
     "fuse-rotary-embedding",
 )
+FOLD = ("fold-constants",)
 TYPE = ("promote-dtypes",)
 SCHEDULE = ("schedule-streams", "verify-schedule")
 LOWER = ("convert-aten-to-ge",)
 
-ATEN = (*SHAPE, *CLEAN, *FUSE, *TYPE, "dce")
+ATEN = (*SHAPE, *CLEAN, *FUSE, *FOLD, *TYPE, "dce")
 """What every mode runs on the aten module."""
 MAX_AUTOTUNE = (*SCOPE, *ATEN, *SCHEDULE, *LOWER, "cse", "ge-reinplace", "dce")
 """From the imported aten module to the ge module that is emitted."""
