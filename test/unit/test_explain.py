@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._higher_order_ops.while_loop import while_loop
 
 import torchair
 from torchair import scope
@@ -178,12 +179,15 @@ def test_similar_operators_are_named() -> None:
 
 def test_higher_order_operators_do_not_stop_the_report() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
-        return torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,)).relu()
+        chosen = torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,))
+        start = (torch.zeros((), dtype=torch.int64), chosen)
+        return while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2), start)[1].relu()
 
     found = torchair.explain(model, torch.ones(2, 3))
     assert find(found, "aten.relu.default").status == "converted"
-    failing = [item for item in found.operators if item.status == "unsupported"]
-    assert len(failing) == 1 and "cond" in failing[0].target
+    assert find(found, "aten.where.self").status == "converted", "cond computes both branches"
+    [failing] = [item for item in found.operators if item.status == "unsupported"]
+    assert failing.target == "while_loop" and "until its data says stop" in failing.reasons[0]
     assert not found.supported
 
 

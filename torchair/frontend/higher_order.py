@@ -114,27 +114,29 @@ def expand_higher_order(
     Raises:
         UnsupportedOpError: a call that plain operators cannot express, with its source line.
     """
-    _refuse_loops(graph_module)
     calls = [node for node in graph_module.graph.nodes if _dense(node) is not None]
     for node in calls:
         _replace(node, _inline(graph_module, node, decompositions))
     if calls:
         graph_module.graph.eliminate_dead_code()
         graph_module.recompile()
+    for error in filter(None, map(loop_refusal, graph_module.graph.nodes)):
+        raise error
 
 
-def _refuse_loops(graph_module: GraphModule) -> None:
-    for node in graph_module.graph.nodes:
-        is_higher = isinstance(node.target, torch._ops.HigherOrderOperator)
-        if is_higher and node.target.name() in _LOOPS:
-            raise UnsupportedOpError(
-                f"{node.target.name()} repeats until its data says stop",
-                expected="a number of steps that is known when the graph is compiled",
-                op=node.target.name(),
-                loc=source_line(node),
-                hint="write a Python loop or torch._higher_order_ops.scan with a fixed number of "
-                "steps, or keep the loop outside the compiled region",
-            )
+def loop_refusal(node: Node) -> UnsupportedOpError | None:
+    """The error of a call that repeats until its data says stop; None for other calls."""
+    target = node.target
+    if not isinstance(target, torch._ops.HigherOrderOperator) or target.name() not in _LOOPS:
+        return None
+    return UnsupportedOpError(
+        f"{target.name()} repeats until its data says stop",
+        expected="a number of steps that is known when the graph is compiled",
+        op=target.name(),
+        loc=source_line(node),
+        hint="write a Python loop or torch._higher_order_ops.scan with a fixed number of "
+        "steps, or keep the loop outside the compiled region",
+    )
 
 
 def _dense(node: Node) -> Callable[..., Results] | None:

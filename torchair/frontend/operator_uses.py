@@ -21,6 +21,7 @@ from xdsl.dialects.func import FuncOp
 
 from torchair.errors import TorchairError, UnsupportedOpError
 from torchair.frontend.fx_import import import_graph, source_line
+from torchair.frontend.higher_order import loop_refusal
 from torchair.passes import pipelines
 from torchair.passes.driver import run_passes
 from torchair.tools.context import make_context
@@ -164,6 +165,8 @@ def outcome_of(node: Node, owner: GraphModule) -> Outcome:
     """
     if node.target is operator.getitem or getattr(node.target, "namespace", "") in _MARKERS:
         return Outcome("converted")
+    if loop := loop_refusal(node):
+        return Outcome("unsupported", _one_line(loop))
     try:
         single = _single_call(node, owner)
         outputs: Any = single.graph.output_node().args[0]
