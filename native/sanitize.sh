@@ -34,7 +34,8 @@ if [ $# -eq 0 ]; then
   PYTHON=$python native/cann/sanitize.sh "$sanitizer"
   set -- test/unit/test_native_runtime.py test/unit/test_native_streams.py -q -p no:cacheprovider
   if [ "$sanitizer" = address ]; then
-    set -- test/unit/test_program.py test/unit/test_planning.py test/unit/test_products.py "$@"
+    set -- test/unit/test_program.py test/unit/test_program_runs.py "$@"
+    set -- test/unit/test_planning.py test/unit/test_products.py "$@"
   fi
   # What grows without a sanitizer's own book-keeping is for the plain tests to find.
   set -- "$@" -k "not leak_nothing and not torch_s_own"

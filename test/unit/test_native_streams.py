@@ -11,7 +11,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 import torch
-from test_program import X, assert_identical
+from recorded_programs import X, assert_identical
 
 from torchair._native import OperatorError, runtime
 from torchair.backend_ge.host.program import AtenCall, Program, ProgramError, Slot, Trace

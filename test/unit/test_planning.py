@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_program import _UNSTABLE, X, assert_identical, copies, record
+from recorded_programs import UNSTABLE, X, assert_identical, copies, record
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -373,7 +373,7 @@ def test_threads_run_while_memory_is_planned():
 def test_torch_s_own_samples_as_intermediate_values(dtype):
     counts: Counter[str] = Counter()
     for info in op_db:
-        if dtype not in info.dtypes or info.name in _UNSTABLE:
+        if dtype not in info.dtypes or info.name in UNSTABLE:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

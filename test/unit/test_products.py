@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from test_program import copies, record
+from recorded_programs import copies, record
 
 from torchair import _native
 from torchair.backend_ge.host.call_routes import ProxyRoute

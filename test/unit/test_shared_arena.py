@@ -6,8 +6,8 @@ import random
 import threading
 
 import torch
+from recorded_programs import assert_identical, record
 from replay_check import captured, compile_for_replay, same_bits
-from test_program import assert_identical, record
 from torch import Tensor
 
 from torchair import _native
