@@ -98,7 +98,7 @@ def _multi_margin(
     reduction: int = _MEAN,
 ) -> Tensor:
     """Of ``sum_j max(0, margin - x[y] + x[j])^p / classes`` over the wrong classes."""
-    x, label = self.reshape(-1, self.shape[-1]), target.reshape(-1, 1)
+    x, label = _rows(self), target.reshape(-1, 1)
     excess = (margin - x.gather(1, label) + x).clamp(min=0)
     slope = (excess > 0).to(x.dtype) if p == 1 else 2 * excess
     slope = torch.scatter(slope, 1, label, 0.0) / x.shape[1]
@@ -108,9 +108,14 @@ def _multi_margin(
     return (slope * _of_rows(grad_output, x.shape[0], reduction)).reshape(self.shape)
 
 
+def _rows(scores: Tensor) -> Tensor:
+    """One row per sample; a single score, or one row, is one sample."""
+    return scores.reshape(-1, scores.shape[-1] if scores.dim() else 1)
+
+
 def _labels(self: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of scores, places of their labels, and which places count: those before the first -1."""
-    x, labels = self.reshape(-1, self.shape[-1]), target.reshape(-1, self.shape[-1])
+    x, labels = _rows(self), _rows(target)
     is_label = torch.cumsum((labels < 0).to(torch.int64), 1) == 0
     return x, torch.where(is_label, labels, torch.zeros_like(labels)), is_label
 
